@@ -1,0 +1,1 @@
+//! Solvers and cost models: which drafted nodes the target verifies

@@ -1,0 +1,60 @@
+//! The mask a gate fills: how many children each frontier node may have.
+
+/// How many children each node of the frontier may have; 0 closes the node.
+///
+/// The engine opens it by the shape of the draft; a gate may only narrow it, so a policy can never
+/// draft more than the limits allow.
+#[derive(Clone, Debug, Default)]
+pub struct Keep {
+    children: Vec<u32>,
+}
+
+impl Keep {
+    /// An empty mask with room for `nodes` frontier nodes.
+    pub fn with_capacity(nodes: usize) -> Self {
+        Keep {
+            children: Vec::with_capacity(nodes),
+        }
+    }
+
+    /// Makes the mask `nodes` long with every node closed.
+    pub fn reset(&mut self, nodes: usize) {
+        self.children.clear();
+        self.children.resize(nodes, 0);
+    }
+
+    /// Lets the `i`-th node of the frontier have `children` children.
+    pub fn open(&mut self, i: usize, children: u32) {
+        self.children[i] = children;
+    }
+
+    /// Lowers the children of the `i`-th node of the frontier to at most `children`.
+    pub fn narrow(&mut self, i: usize, children: u32) {
+        self.children[i] = self.children[i].min(children);
+    }
+
+    /// How many children the `i`-th node of the frontier may have.
+    pub fn children(&self, i: usize) -> u32 {
+        self.children[i]
+    }
+
+    /// Number of frontier nodes the mask covers.
+    pub fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Whether no node may have children.
+    pub fn is_closed(&self) -> bool {
+        self.children.iter().all(|&children| children == 0)
+    }
+
+    /// Whether the mask covers no node at all.
+    pub fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// The mask as a slice, in frontier order.
+    pub fn as_slice(&self) -> &[u32] {
+        &self.children
+    }
+}

@@ -1,0 +1,202 @@
+//! How large anything can get. Every buffer of the engine is sized from one [`Limits`] at start.
+
+use std::fmt;
+
+/// The limits of one engine, fixed at start.
+///
+/// All fields count; none is in bytes. [`Limits::check`] states how they relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Live sequences in one step.
+    pub seqs_max: usize,
+    /// Rows of one target forward: prompt rows, roots and drafted rows together.
+    pub rows_max: usize,
+    /// Deepest drafted level; the root is level 0. 0 turns drafting off.
+    pub depth_max: usize,
+    /// Children of one node.
+    pub width_max: usize,
+    /// Nodes of one level and one sequence that may have children.
+    pub beam_max: usize,
+    /// Drafted nodes of one sequence that may be verified in one step (the root not counted).
+    pub tree_max: usize,
+    /// Tokens of one sequence, prompt included.
+    pub context_max: usize,
+    /// Tokens of all sequences whose keys and values are held at once.
+    pub kv_slots: usize,
+    /// Alternatives listed beside a token's log-probability.
+    pub logprobs_max: usize,
+}
+
+impl Limits {
+    /// Nodes the super-tree of one step can hold, roots included.
+    pub fn nodes_max(&self) -> usize {
+        self.seqs_max * (1 + self.tree_nodes_max())
+    }
+
+    /// Nodes drafted for one sequence in one step, verified or not.
+    pub fn tree_nodes_max(&self) -> usize {
+        match self.depth_max {
+            0 => 0,
+            depth => self.width_max + (depth - 1) * self.level_max(),
+        }
+    }
+
+    /// Nodes of one level of one sequence below the first.
+    pub fn level_max(&self) -> usize {
+        self.beam_max * self.width_max
+    }
+
+    /// 64-bit words in the ancestor set of a row.
+    pub fn ancestor_words(&self) -> usize {
+        self.tree_max.div_ceil(64).max(1)
+    }
+
+    /// Refuses limits that contradict each other, naming the field and the remedy.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let positive = [
+            ("seqs_max", self.seqs_max),
+            ("rows_max", self.rows_max),
+            ("context_max", self.context_max),
+            ("kv_slots", self.kv_slots),
+        ];
+        for (field, value) in positive {
+            if value == 0 {
+                return Err(LimitsError {
+                    field,
+                    why: "must be at least 1".into(),
+                });
+            }
+        }
+        if self.depth_max > 0 && (self.width_max == 0 || self.beam_max == 0) {
+            let why = "must be at least 1 when depth_max is not 0".into();
+            return Err(LimitsError {
+                field: "width_max and beam_max",
+                why,
+            });
+        }
+        if self.rows_max < self.seqs_max {
+            let why = format!(
+                "is {} but every one of {} sequences needs a row in each step; raise it or lower \
+                 seqs_max",
+                self.rows_max, self.seqs_max
+            );
+            return Err(LimitsError {
+                field: "rows_max",
+                why,
+            });
+        }
+        if self.kv_slots < self.context_max.min(self.rows_max) {
+            let why = format!(
+                "is {}, too few for one forward; raise it or lower context_max",
+                self.kv_slots
+            );
+            return Err(LimitsError {
+                field: "kv_slots",
+                why,
+            });
+        }
+        let counted = [
+            self.nodes_max(),
+            self.kv_slots,
+            self.seqs_max.saturating_mul(self.context_max),
+        ];
+        if counted.iter().any(|&n| n >= u32::MAX as usize) {
+            let why =
+                "are too large together: nodes, slots and tokens are counted in 32 bits".into();
+            return Err(LimitsError {
+                field: "limits",
+                why,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Limits that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsError {
+    /// The field at fault.
+    pub field: &'static str,
+    /// What is wrong with it, and the remedy.
+    pub why: String,
+}
+
+impl fmt::Display for LimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limits: {} {}", self.field, self.why)
+    }
+}
+
+impl std::error::Error for LimitsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Limits = Limits {
+        seqs_max: 4,
+        rows_max: 64,
+        depth_max: 5,
+        width_max: 4,
+        beam_max: 4,
+        tree_max: 60,
+        context_max: 512,
+        kv_slots: 2048,
+        logprobs_max: 20,
+    };
+
+    #[test]
+    fn nodes_count_roots_first_level_and_beams() {
+        assert_eq!(GOOD.tree_nodes_max(), 4 + 4 * 16);
+        assert_eq!(GOOD.nodes_max(), 4 * 69);
+        assert_eq!(
+            Limits {
+                depth_max: 0,
+                ..GOOD
+            }
+            .nodes_max(),
+            4
+        );
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        assert_eq!(GOOD.check(), Ok(()));
+        let field = |limits: Limits| limits.check().unwrap_err().field;
+        assert_eq!(
+            field(Limits {
+                seqs_max: 0,
+                ..GOOD
+            }),
+            "seqs_max"
+        );
+        assert_eq!(
+            field(Limits {
+                rows_max: 3,
+                ..GOOD
+            }),
+            "rows_max"
+        );
+        assert_eq!(
+            field(Limits {
+                width_max: 0,
+                ..GOOD
+            }),
+            "width_max and beam_max"
+        );
+        assert_eq!(
+            field(Limits {
+                kv_slots: 8,
+                ..GOOD
+            }),
+            "kv_slots"
+        );
+        assert_eq!(
+            field(Limits {
+                kv_slots: 1 << 33,
+                ..GOOD
+            }),
+            "limits"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+use crate::error::DeviceError;
+use crate::tensor::TensorView;
+
+/// A device array of one element type, known to its device alone. Lives as long as the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Buffer(pub u32);
+
+/// A weight matrix as a device keeps it (repacked, possibly still quantised).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Weight(pub u32);
+
+/// Element type of a [`Buffer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// Activations, norms, keys and values.
+    F32,
+    /// Row numbers.
+    U32,
+}
+
+/// Host data on its way into a [`Buffer`].
+#[derive(Clone, Copy, Debug)]
+pub enum Data<'a> {
+    /// For [`Element::F32`].
+    F32(&'a [f32]),
+    /// For [`Element::U32`].
+    U32(&'a [u32]),
+}
+
+/// A device's memory. All of it is taken at start; there is no freeing.
+///
+/// Using a buffer out of its range or with the wrong element type is a bug and panics.
+pub trait Device: Send + Sync {
+    /// A buffer of `len` zeros; `what` it is for, in case there is no room.
+    fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError>;
+
+    /// Takes the rows of `parts`, one part below the other, as one matrix. All parts have the same
+    /// number of columns; each keeps its own element type.
+    fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError>;
+
+    /// Copies `data` into `buffer` from element `start` on.
+    fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError>;
+
+    /// Waits for all that was enqueued, then copies `out.len()` elements of an F32 buffer from
+    /// element `start` on.
+    fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError>;
+}
+
+const _: Option<&dyn Device> = None;

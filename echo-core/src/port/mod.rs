@@ -1,0 +1,17 @@
+//! The ports: one trait each, object-safe, called once per level or per step on the whole batch.
+
+mod device;
+mod drafter;
+mod gate;
+mod kernels;
+mod solver;
+mod target;
+mod vocab;
+
+pub use device::{Buffer, Data, Device, Element, Weight};
+pub use drafter::{Children, Drafter, Settled};
+pub use gate::Gate;
+pub use kernels::{Heads, Kernels, Mat, Stage};
+pub use solver::Solver;
+pub use target::{Target, TargetShape};
+pub use vocab::Vocab;

@@ -1,0 +1,15 @@
+use crate::load::Budget;
+use crate::plan::Plan;
+use crate::supertree::SuperTreeView;
+
+/// Chooses the nodes of the super-tree that the target verifies, under one budget for the batch.
+pub trait Solver: Send {
+    /// Fills `plan`, which the engine has reset to the roots of `tree`.
+    ///
+    /// The plan must be legal for any scores, NaN and infinities included: see [`Plan`]. The same
+    /// tree and budget give the same plan. May use scratch of its own, but allocates nothing once
+    /// it has seen a tree of this size.
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan);
+}
+
+const _: Option<&dyn Solver> = None;

@@ -1,0 +1,114 @@
+//! The super-tree, as everybody but its owner sees it.
+
+use crate::id::Token;
+use std::ops::Range;
+
+/// The draft trees of the whole batch in parallel arrays, level by level.
+///
+/// - Node `n` is the `n`-th entry of each array. Level 0 holds the roots, one per sequence that
+///   decodes in this step, in ascending order of `seq`; level `d` is
+///   `level_start[d]..level_start[d + 1]`.
+/// - Within a level, nodes are grouped by sequence in ascending order, then by parent in ascending
+///   order; siblings stand in descending order of score, ties by lowest token, and never share a
+///   token.
+/// - A parent's index is below its children's. A root is its own parent.
+#[derive(Clone, Copy, Debug)]
+pub struct SuperTreeView<'a> {
+    /// Index of the parent, `[nodes]`.
+    pub parent: &'a [u32],
+    /// Drafted token; at a root the last committed token, `[nodes]`.
+    pub token: &'a [Token],
+    /// Place in the batch of the sequence the node belongs to, `[nodes]`.
+    pub seq: &'a [u32],
+    /// Cumulative draft log-probability from the root, `S(i,d,j)` of ECHO eq. 5; 0 at roots,
+    /// `[nodes]`. May be any float a drafter makes up, NaN included.
+    pub score: &'a [f32],
+    /// First node of each level and, last, the number of nodes, `[levels + 1]`.
+    pub level_start: &'a [u32],
+}
+
+impl<'a> SuperTreeView<'a> {
+    /// Number of nodes, roots included.
+    pub fn len(&self) -> usize {
+        self.parent.len()
+    }
+
+    /// Whether no sequence decodes in this step.
+    pub fn is_empty(&self) -> bool {
+        self.parent.is_empty()
+    }
+
+    /// Number of levels, the roots' included.
+    pub fn levels(&self) -> usize {
+        self.level_start.len() - 1
+    }
+
+    /// The nodes of level `depth`.
+    pub fn level(&self, depth: usize) -> Range<usize> {
+        self.level_start[depth] as usize..self.level_start[depth + 1] as usize
+    }
+
+    /// Number of roots.
+    pub fn roots(&self) -> usize {
+        self.level(0).len()
+    }
+
+    /// The newest level.
+    pub fn frontier(&self) -> Frontier<'a> {
+        Frontier { tree: *self }
+    }
+}
+
+/// The newest level of a super-tree: the next draft batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Frontier<'a> {
+    /// The tree the level belongs to.
+    pub tree: SuperTreeView<'a>,
+}
+
+impl<'a> Frontier<'a> {
+    /// Depth of the level; 0 when only roots are planted.
+    pub fn depth(&self) -> usize {
+        self.tree.levels() - 1
+    }
+
+    /// Its nodes, as indices into the tree.
+    pub fn nodes(&self) -> Range<usize> {
+        self.tree.level(self.depth())
+    }
+
+    /// Its nodes sequence by sequence: place in the batch, and the nodes as indices into the tree.
+    pub fn seqs(&self) -> impl Iterator<Item = (u32, Range<usize>)> + use<'a> {
+        let Range { start, end } = self.nodes();
+        let seq = self.tree.seq;
+        let mut at = start;
+        std::iter::from_fn(move || {
+            let first = at;
+            let owner = *seq.get(first).filter(|_| first < end)?;
+            while at < end && seq[at] == owner {
+                at += 1;
+            }
+            Some((owner, first..at))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frontier_is_read_sequence_by_sequence() {
+        let tree = SuperTreeView {
+            parent: &[0, 1, 0, 0, 1],
+            token: &[7, 8, 1, 2, 3],
+            seq: &[0, 2, 0, 0, 2],
+            score: &[0.0; 5],
+            level_start: &[0, 2, 5],
+        };
+        let frontier = tree.frontier();
+        assert_eq!(frontier.depth(), 1);
+        assert_eq!(frontier.seqs().collect::<Vec<_>>(), [(0, 2..4), (2, 4..5)]);
+        assert_eq!((tree.len(), tree.levels(), tree.roots()), (5, 2, 2));
+    }
+}

@@ -1,0 +1,1 @@
+//! Gates: where in the super-tree drafting goes on

@@ -1,0 +1,1 @@
+//! The engine: batch, KV slots, the decode step and its handle

@@ -1,0 +1,1 @@
+//! The super-tree of a batch: planting, growing, packing and walking it
