@@ -12,9 +12,7 @@ pub struct Keep {
 impl Keep {
     /// An empty mask with room for `nodes` frontier nodes.
     pub fn with_capacity(nodes: usize) -> Self {
-        Keep {
-            children: Vec::with_capacity(nodes),
-        }
+        Keep { children: Vec::with_capacity(nodes) }
     }
 
     /// Makes the mask `nodes` long with every node closed.

@@ -61,18 +61,12 @@ impl Limits {
         ];
         for (field, value) in positive {
             if value == 0 {
-                return Err(LimitsError {
-                    field,
-                    why: "must be at least 1".into(),
-                });
+                return Err(LimitsError { field, why: "must be at least 1".into() });
             }
         }
         if self.depth_max > 0 && (self.width_max == 0 || self.beam_max == 0) {
             let why = "must be at least 1 when depth_max is not 0".into();
-            return Err(LimitsError {
-                field: "width_max and beam_max",
-                why,
-            });
+            return Err(LimitsError { field: "width_max and beam_max", why });
         }
         if self.rows_max < self.seqs_max {
             let why = format!(
@@ -80,33 +74,21 @@ impl Limits {
                  seqs_max",
                 self.rows_max, self.seqs_max
             );
-            return Err(LimitsError {
-                field: "rows_max",
-                why,
-            });
+            return Err(LimitsError { field: "rows_max", why });
         }
         if self.kv_slots < self.context_max.min(self.rows_max) {
             let why = format!(
                 "is {}, too few for one forward; raise it or lower context_max",
                 self.kv_slots
             );
-            return Err(LimitsError {
-                field: "kv_slots",
-                why,
-            });
+            return Err(LimitsError { field: "kv_slots", why });
         }
-        let counted = [
-            self.nodes_max(),
-            self.kv_slots,
-            self.seqs_max.saturating_mul(self.context_max),
-        ];
+        let counted =
+            [self.nodes_max(), self.kv_slots, self.seqs_max.saturating_mul(self.context_max)];
         if counted.iter().any(|&n| n >= u32::MAX as usize) {
             let why =
                 "are too large together: nodes, slots and tokens are counted in 32 bits".into();
-            return Err(LimitsError {
-                field: "limits",
-                why,
-            });
+            return Err(LimitsError { field: "limits", why });
         }
         Ok(())
     }
@@ -149,54 +131,17 @@ mod tests {
     fn nodes_count_roots_first_level_and_beams() {
         assert_eq!(GOOD.tree_nodes_max(), 4 + 4 * 16);
         assert_eq!(GOOD.nodes_max(), 4 * 69);
-        assert_eq!(
-            Limits {
-                depth_max: 0,
-                ..GOOD
-            }
-            .nodes_max(),
-            4
-        );
+        assert_eq!(Limits { depth_max: 0, ..GOOD }.nodes_max(), 4);
     }
 
     #[test]
     fn contradictions_are_named() {
         assert_eq!(GOOD.check(), Ok(()));
         let field = |limits: Limits| limits.check().unwrap_err().field;
-        assert_eq!(
-            field(Limits {
-                seqs_max: 0,
-                ..GOOD
-            }),
-            "seqs_max"
-        );
-        assert_eq!(
-            field(Limits {
-                rows_max: 3,
-                ..GOOD
-            }),
-            "rows_max"
-        );
-        assert_eq!(
-            field(Limits {
-                width_max: 0,
-                ..GOOD
-            }),
-            "width_max and beam_max"
-        );
-        assert_eq!(
-            field(Limits {
-                kv_slots: 8,
-                ..GOOD
-            }),
-            "kv_slots"
-        );
-        assert_eq!(
-            field(Limits {
-                kv_slots: 1 << 33,
-                ..GOOD
-            }),
-            "limits"
-        );
+        assert_eq!(field(Limits { seqs_max: 0, ..GOOD }), "seqs_max");
+        assert_eq!(field(Limits { rows_max: 3, ..GOOD }), "rows_max");
+        assert_eq!(field(Limits { width_max: 0, ..GOOD }), "width_max and beam_max");
+        assert_eq!(field(Limits { kv_slots: 8, ..GOOD }), "kv_slots");
+        assert_eq!(field(Limits { kv_slots: 1 << 33, ..GOOD }), "limits");
     }
 }

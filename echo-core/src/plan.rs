@@ -15,10 +15,7 @@ pub struct Plan {
 impl Plan {
     /// An empty plan with room for `nodes` nodes.
     pub fn with_capacity(nodes: usize) -> Self {
-        Plan {
-            kept: Vec::with_capacity(nodes),
-            len: 0,
-        }
+        Plan { kept: Vec::with_capacity(nodes), len: 0 }
     }
 
     /// Covers `nodes` nodes of which the first `roots` are kept.
@@ -63,10 +60,7 @@ impl Plan {
 
     /// The kept nodes in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.kept
-            .iter()
-            .enumerate()
-            .filter_map(|(n, &kept)| kept.then_some(n))
+        self.kept.iter().enumerate().filter_map(|(n, &kept)| kept.then_some(n))
     }
 }
 
@@ -80,10 +74,7 @@ mod tests {
         plan.reset(4, 1);
         plan.keep(2);
         plan.keep(2);
-        assert_eq!(
-            (plan.len(), plan.iter().collect::<Vec<_>>()),
-            (2, vec![0, 2])
-        );
+        assert_eq!((plan.len(), plan.iter().collect::<Vec<_>>()), (2, vec![0, 2]));
         plan.remove(2);
         plan.remove(2);
         assert_eq!(plan.len(), 1);

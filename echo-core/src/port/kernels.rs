@@ -24,27 +24,14 @@ pub struct Mat {
 impl Mat {
     /// A whole matrix of `width` columns.
     pub fn new(buffer: Buffer, width: usize) -> Self {
-        Mat {
-            buffer,
-            stride: width,
-            col: 0,
-            width,
-        }
+        Mat { buffer, stride: width, col: 0, width }
     }
 
     /// The columns `col..col + width` of this one.
     #[must_use]
     pub fn cols(self, col: usize, width: usize) -> Self {
-        assert!(
-            col + width <= self.width,
-            "columns {col}+{width} of {}",
-            self.width
-        );
-        Mat {
-            col: self.col + col,
-            width,
-            ..self
-        }
+        assert!(col + width <= self.width, "columns {col}+{width} of {}", self.width);
+        Mat { col: self.col + col, width, ..self }
     }
 }
 

@@ -16,10 +16,7 @@ pub struct Scratch {
 impl Scratch {
     /// Room for a vocabulary of `vocab` tokens.
     pub fn with_capacity(vocab: usize) -> Self {
-        Scratch {
-            logits: Vec::with_capacity(vocab),
-            order: Vec::with_capacity(vocab),
-        }
+        Scratch { logits: Vec::with_capacity(vocab), order: Vec::with_capacity(vocab) }
     }
 }
 
@@ -52,30 +49,15 @@ pub fn sample_row(
         for l in processed.iter_mut() {
             *l /= spec.temperature;
         }
-        truncate(
-            processed,
-            spec.min_p,
-            spec.top_k as usize,
-            spec.top_p,
-            &mut scratch.order,
-        );
+        truncate(processed, spec.min_p, spec.top_k as usize, spec.top_p, &mut scratch.order);
         let noisy = |&v: &Token| processed[v as usize] + gumbel(spec.seed, spec.position, v);
         let first = |a: &Token, b: &Token| {
-            noisy(a)
-                .partial_cmp(&noisy(b))
-                .unwrap_or(Ordering::Equal)
-                .then(b.cmp(a))
+            noisy(a).partial_cmp(&noisy(b)).unwrap_or(Ordering::Equal).then(b.cmp(a))
         };
         scratch.order.iter().copied().max_by(first).unwrap_or(best)
     };
     if let Some(alternatives) = spec.logprobs {
-        log_probs(
-            logits,
-            i,
-            alternatives as usize,
-            &mut scratch.order,
-            verdicts,
-        );
+        log_probs(logits, i, alternatives as usize, &mut scratch.order, verdicts);
     }
 }
 
@@ -101,11 +83,7 @@ fn argmax(logits: &[f32]) -> Token {
 fn truncate(logits: &[f32], min_p: f32, top_k: usize, top_p: f32, order: &mut Vec<Token>) {
     let likeliest = |a: &Token, b: &Token| descending(logits, *a, *b);
     let max = logits[argmax(logits) as usize];
-    let floor = if min_p > 0.0 {
-        max + min_p.ln()
-    } else {
-        f32::NEG_INFINITY
-    };
+    let floor = if min_p > 0.0 { max + min_p.ln() } else { f32::NEG_INFINITY };
     order.clear();
     let possible = (0..logits.len() as Token).filter(|&v| {
         let l = logits[v as usize];
@@ -131,10 +109,7 @@ fn truncate(logits: &[f32], min_p: f32, top_k: usize, top_p: f32, order: &mut Ve
 fn descending(logits: &[f32], a: Token, b: Token) -> Ordering {
     let (a_logit, b_logit) = (logits[a as usize], logits[b as usize]);
     // No NaN gets here, and -0 equals 0.
-    b_logit
-        .partial_cmp(&a_logit)
-        .unwrap_or(Ordering::Equal)
-        .then(a.cmp(&b))
+    b_logit.partial_cmp(&a_logit).unwrap_or(Ordering::Equal).then(a.cmp(&b))
 }
 
 /// Log-probabilities under the softmax of the raw logits.
@@ -167,21 +142,13 @@ mod tests {
     fn answer(logits: &[f32], spec: SampleSpec, edits: &[TokenEdit]) -> Verdicts {
         let mut verdicts = Verdicts::with_capacity(1, 3);
         verdicts.reset(1);
-        let sample = SampleView {
-            specs: &[spec],
-            edits,
-        };
+        let sample = SampleView { specs: &[spec], edits };
         sample_row(logits, sample, 0, &mut Scratch::default(), &mut verdicts);
         verdicts
     }
 
     fn edit(token: Token, bias: f32, repetition: f32, penalty: f32) -> TokenEdit {
-        TokenEdit {
-            token,
-            bias,
-            repetition,
-            penalty,
-        }
+        TokenEdit { token, bias, repetition, penalty }
     }
 
     #[test]
@@ -192,21 +159,12 @@ mod tests {
 
     #[test]
     fn edits_apply_in_order_and_the_path_replaces_the_text() {
-        let edits = [
-            edit(1, f32::NEG_INFINITY, 1.0, 0.0),
-            edit(2, 1.0, 2.0, 0.5),
-            edit(2, 0.0, 1.0, 9.0),
-        ];
-        let text = SampleSpec {
-            edits: (0, 2),
-            ..SampleSpec::GREEDY
-        };
+        let edits =
+            [edit(1, f32::NEG_INFINITY, 1.0, 0.0), edit(2, 1.0, 2.0, 0.5), edit(2, 0.0, 1.0, 9.0)];
+        let text = SampleSpec { edits: (0, 2), ..SampleSpec::GREEDY };
         // Token 1 is forbidden; token 2 becomes (3 + 1) / 2 - 0.5 = 1.5 and beats 1.
         assert_eq!(answer(&[1.0, 9.0, 3.0], text, &edits).token, [2]);
-        let path = SampleSpec {
-            path_edits: (2, 3),
-            ..text
-        };
+        let path = SampleSpec { path_edits: (2, 3), ..text };
         assert_eq!(answer(&[1.0, 9.0, 3.0], path, &edits).token, [0]);
     }
 
@@ -234,12 +192,7 @@ mod tests {
         let n = 200_000;
         let mut counts = [0u32; 4];
         for position in 0..n {
-            let spec = SampleSpec {
-                seed: 11,
-                position,
-                temperature,
-                ..SampleSpec::GREEDY
-            };
+            let spec = SampleSpec { seed: 11, position, temperature, ..SampleSpec::GREEDY };
             counts[answer(&logits, spec, &[]).token[0] as usize] += 1;
         }
         let chi2: f64 = (0..4)
@@ -254,33 +207,20 @@ mod tests {
 
     #[test]
     fn faulty_rows_are_marked() {
-        for bad in [
-            [f32::NAN, 0.0],
-            [f32::INFINITY, 0.0],
-            [f32::NEG_INFINITY; 2],
-        ] {
+        for bad in [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2]] {
             assert!(answer(&bad, SampleSpec::GREEDY, &[]).faulty[0], "{bad:?}");
         }
         let ban = [edit(0, f32::NEG_INFINITY, 1.0, 0.0)];
-        let spec = SampleSpec {
-            edits: (0, 1),
-            ..SampleSpec::GREEDY
-        };
+        let spec = SampleSpec { edits: (0, 1), ..SampleSpec::GREEDY };
         assert!(answer(&[1.0], spec, &ban).faulty[0]);
     }
 
     #[test]
     fn log_probs_are_of_the_raw_law() {
-        let spec = SampleSpec {
-            logprobs: Some(2),
-            ..SampleSpec::GREEDY
-        };
+        let spec = SampleSpec { logprobs: Some(2), ..SampleSpec::GREEDY };
         let verdicts = answer(&[0.0, 0.0], spec, &[]);
         assert!((verdicts.log_prob[0] + std::f32::consts::LN_2).abs() < 1e-6);
-        assert_eq!(
-            verdicts.top_of(0).iter().map(|t| t.0).collect::<Vec<_>>(),
-            [0, 1]
-        );
+        assert_eq!(verdicts.top_of(0).iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1]);
         assert!(answer(&[0.0, 0.0], SampleSpec::GREEDY, &[]).log_prob[0].is_nan());
     }
 }

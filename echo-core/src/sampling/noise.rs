@@ -17,10 +17,7 @@ pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
             (left >> 32) as u32 ^ counter[3] ^ key[1],
             left as u32,
         ];
-        key = [
-            key[0].wrapping_add(KEY_STEPS[0]),
-            key[1].wrapping_add(KEY_STEPS[1]),
-        ];
+        key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
     }
     counter
 }
@@ -52,10 +49,7 @@ mod tests {
     /// Known answers published with the Random123 library.
     #[test]
     fn philox_gives_the_published_answers() {
-        assert_eq!(
-            philox([0; 4], [0; 2]),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(
             philox([u32::MAX; 4], [u32::MAX; 2]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
@@ -81,12 +75,7 @@ mod tests {
     #[test]
     fn every_argument_matters() {
         let base = gumbel(1, 2, 3);
-        let others = [
-            gumbel(2, 2, 3),
-            gumbel(1 << 40 | 1, 2, 3),
-            gumbel(1, 3, 3),
-            gumbel(1, 2, 4),
-        ];
+        let others = [gumbel(2, 2, 3), gumbel(1 << 40 | 1, 2, 3), gumbel(1, 3, 3), gumbel(1, 2, 4)];
         assert!(others.iter().all(|&g| g != base));
     }
 }

@@ -55,10 +55,7 @@ impl Sampling {
 
     /// The likeliest token at each step.
     pub fn greedy() -> Self {
-        Sampling {
-            temperature: 0.0,
-            ..Sampling::default()
-        }
+        Sampling { temperature: 0.0, ..Sampling::default() }
     }
 
     /// Refuses what is out of range, naming the parameter, its value and the range.
@@ -73,50 +70,24 @@ impl Sampling {
                 why: format!("is {value}, must be in {bracket}{low}, {high}]"),
             })
         };
-        range(
-            "temperature",
-            self.temperature,
-            0.0,
-            Self::TEMPERATURE_MAX,
-            false,
-        )?;
+        range("temperature", self.temperature, 0.0, Self::TEMPERATURE_MAX, false)?;
         range("top_p", self.top_p, 0.0, 1.0, true)?;
         range("min_p", self.min_p, 0.0, 1.0, false)?;
-        range(
-            "repetition_penalty",
-            self.repetition_penalty,
-            0.0,
-            10.0,
-            true,
-        )?;
+        range("repetition_penalty", self.repetition_penalty, 0.0, 10.0, true)?;
         range("presence_penalty", self.presence_penalty, -2.0, 2.0, false)?;
-        range(
-            "frequency_penalty",
-            self.frequency_penalty,
-            -2.0,
-            2.0,
-            false,
-        )?;
+        range("frequency_penalty", self.frequency_penalty, -2.0, 2.0, false)?;
         self.check_bias(vocab)?;
         match self.logprobs {
             Some(n) if n as usize > logprobs_max => {
                 let why = format!("is {n}, at most {logprobs_max} alternatives are kept");
-                Err(SamplingError {
-                    name: "logprobs",
-                    why,
-                })
+                Err(SamplingError { name: "logprobs", why })
             }
             _ => Ok(()),
         }
     }
 
     fn check_bias(&self, vocab: usize) -> Result<(), SamplingError> {
-        let refuse = |why| {
-            Err(SamplingError {
-                name: "logit_bias",
-                why,
-            })
-        };
+        let refuse = |why| Err(SamplingError { name: "logit_bias", why });
         if self.logit_bias.len() > Self::LOGIT_BIAS_MAX {
             let n = self.logit_bias.len();
             return refuse(format!("has {n} entries, at most {}", Self::LOGIT_BIAS_MAX));
@@ -126,9 +97,7 @@ impl Sampling {
                 return refuse(format!("names token {token}, the vocabulary has {vocab}"));
             }
             if bias != f32::NEG_INFINITY && !(-100.0..=100.0).contains(&bias) {
-                return refuse(format!(
-                    "of token {token} is {bias}, must be in [-100, 100]"
-                ));
+                return refuse(format!("of token {token} is {bias}, must be in [-100, 100]"));
             }
         }
         Ok(())
@@ -162,67 +131,15 @@ mod tests {
         let base = Sampling::default;
         assert_eq!(check(base()), Ok(()));
         assert_eq!(check(Sampling::greedy()), Ok(()));
-        let message = check(Sampling {
-            top_p: 0.0,
-            ..base()
-        })
-        .unwrap_err();
+        let message = check(Sampling { top_p: 0.0, ..base() }).unwrap_err();
         assert_eq!(message, "top_p is 0, must be in (0, 1]");
-        assert!(
-            check(Sampling {
-                temperature: f32::NAN,
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                min_p: 1.5,
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                repetition_penalty: 0.0,
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                presence_penalty: 2.5,
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                frequency_penalty: -3.0,
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                logit_bias: vec![(10, 0.0)],
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                logit_bias: vec![(1, f32::INFINITY)],
-                ..base()
-            })
-            .is_err()
-        );
-        assert!(
-            check(Sampling {
-                logprobs: Some(21),
-                ..base()
-            })
-            .is_err()
-        );
+        assert!(check(Sampling { temperature: f32::NAN, ..base() }).is_err());
+        assert!(check(Sampling { min_p: 1.5, ..base() }).is_err());
+        assert!(check(Sampling { repetition_penalty: 0.0, ..base() }).is_err());
+        assert!(check(Sampling { presence_penalty: 2.5, ..base() }).is_err());
+        assert!(check(Sampling { frequency_penalty: -3.0, ..base() }).is_err());
+        assert!(check(Sampling { logit_bias: vec![(10, 0.0)], ..base() }).is_err());
+        assert!(check(Sampling { logit_bias: vec![(1, f32::INFINITY)], ..base() }).is_err());
+        assert!(check(Sampling { logprobs: Some(21), ..base() }).is_err());
     }
 }

@@ -22,11 +22,8 @@ impl TokenEdit {
     /// The logit after this edit.
     pub fn apply(&self, logit: f32) -> f32 {
         let biased = logit + self.bias;
-        let repeated = if biased > 0.0 {
-            biased / self.repetition
-        } else {
-            biased * self.repetition
-        };
+        let repeated =
+            if biased > 0.0 { biased / self.repetition } else { biased * self.repetition };
         repeated - self.penalty
     }
 }
