@@ -1,1 +1,3 @@
 //! Model files, tokenizers, chat templates, targets and drafters
+
+pub mod sim;
