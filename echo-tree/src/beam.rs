@@ -1,0 +1,80 @@
+//! The shape of the draft: which frontier nodes may have children before any gate is asked.
+
+use echo_core::{Frontier, Keep};
+
+/// Opens, for each sequence, the `beam` best nodes of the frontier for `width` children each and
+/// closes the others.
+///
+/// Best is highest score, ties by lowest index; NaN ranks below −∞. `depth_cap[seq]` is the deepest
+/// level the sequence at place `seq` may draft, so a node at that depth or beyond stays closed: the
+/// engine derives it from the tokens and the context the sequence has left.
+///
+/// Panics if `depth_cap` doesn't cover the places in the frontier.
+pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32], keep: &mut Keep) {
+    let first = frontier.nodes().start;
+    keep.reset(frontier.nodes().len());
+    if width == 0 {
+        return;
+    }
+    for (seq, nodes) in frontier.seqs() {
+        if frontier.depth() >= depth_cap[seq as usize] as usize {
+            continue;
+        }
+        for _ in 0..beam.min(nodes.len()) {
+            let mut best: Option<usize> = None;
+            for n in nodes.clone().filter(|&n| keep.children(n - first) == 0) {
+                let score = frontier.tree.score;
+                if best.is_none_or(|b| is_better(score[n], score[b])) {
+                    best = Some(n);
+                }
+            }
+            if let Some(n) = best {
+                keep.open(n - first, width as u32);
+            }
+        }
+    }
+}
+
+/// Whether score `a` ranks above `b`.
+fn is_better(a: f32, b: f32) -> bool {
+    a > b || (b.is_nan() && !a.is_nan())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Drawing;
+
+    const TREE: &str = "
+        seq 0: 7
+          1 -0.5
+          2 -1.5
+          3 -1.5
+        seq 2: 8
+          4 NaN
+          5 -inf
+          6 -9
+        seq 3: 9
+          1 -1";
+
+    fn check(beam: usize, depth_cap: [u32; 4], expected: [u32; 7]) {
+        let drawing = Drawing::parse(TREE).unwrap();
+        let mut keep = Keep::default();
+        open(drawing.tree.view().frontier(), 3, beam, &depth_cap, &mut keep);
+        assert_eq!(keep.as_slice(), expected);
+    }
+
+    #[test]
+    fn the_best_of_each_sequence_open() {
+        // Siblings stand best first, so seq 2 reads −9, −∞, NaN.
+        check(2, [5; 4], [3, 3, 0, 3, 3, 0, 3]);
+        check(1, [5; 4], [3, 0, 0, 3, 0, 0, 3]);
+        check(0, [5; 4], [0; 7]);
+        check(9, [5; 4], [3; 7]);
+    }
+
+    #[test]
+    fn a_capped_sequence_stays_closed() {
+        check(9, [2, 0, 1, 0], [3, 3, 3, 0, 0, 0, 0]);
+    }
+}
