@@ -1,0 +1,170 @@
+//! A model's weights and configuration, whatever format they come in.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use echo_core::DType;
+
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+use crate::gguf::Gguf;
+use crate::role::Role;
+use crate::tensor::{Tensor, deinterleave};
+
+/// An opened model: every tensor its architecture needs is there, in the shape its configuration
+/// states, and there is none that would go unused.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    source: Source,
+    config: ModelConfig,
+}
+
+#[derive(Debug)]
+enum Source {
+    Gguf(Gguf),
+}
+
+/// A tensor before its row order is settled.
+struct Stored<'a> {
+    name: Cow<'a, str>,
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    bytes: &'a [u8],
+}
+
+impl Checkpoint {
+    /// Opens a `.gguf` file or a folder of safetensors and checks it whole.
+    ///
+    /// Files above 1 MiB are mapped, not read: they must not be changed while the checkpoint lives.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let gguf = Gguf::open(path)?;
+        let config = ModelConfig::from_gguf(path, &gguf)?;
+        let checkpoint = Checkpoint { path: path.to_owned(), source: Source::Gguf(gguf), config };
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Its hyper-parameters.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensor with this role. q and k come in half-rotated order: column `i` of a head is
+    /// rotated with column `i + head_dim / 2`. An error for layers beyond the last and for head
+    /// norms the family does not have.
+    pub fn tensor(&self, role: Role) -> Result<Tensor<'_>, ModelError> {
+        let own = match role {
+            Role::Output if self.config.tied => Role::Embedding,
+            role => role,
+        };
+        let stored = self.stored(own)?;
+        let bytes = match (&self.source, own.interleaved_heads(&self.config)) {
+            (Source::Gguf(_), Some(n_heads)) => {
+                Cow::Owned(deinterleave(stored.bytes, n_heads, self.config.head_dim))
+            }
+            _ => Cow::Borrowed(stored.bytes),
+        };
+        Ok(Tensor {
+            name: stored.name,
+            dtype: stored.dtype,
+            rows: stored.rows,
+            cols: stored.cols,
+            bytes,
+        })
+    }
+
+    /// The elements of a norm's weights as F32.
+    pub fn vector(&self, role: Role) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.tensor(role)?;
+        tensor.to_f32().ok_or_else(|| ModelError::ElementType {
+            path: self.path.clone(),
+            tensor: tensor.name.clone().into_owned(),
+            found: tensor.dtype,
+            expected: "vectors must be F32, F16 or BF16",
+        })
+    }
+
+    /// Looks a tensor up under the name its format gives it, and checks its shape.
+    fn stored(&self, role: Role) -> Result<Stored<'_>, ModelError> {
+        let (name, stored) = match &self.source {
+            Source::Gguf(gguf) => {
+                let name = role.gguf_name();
+                let stored = gguf.tensor(&name).map(|tensor| {
+                    let rows = tensor.dims[1..].iter().product::<u64>();
+                    Stored {
+                        name: Cow::Borrowed(tensor.name),
+                        dtype: tensor.dtype,
+                        rows: rows as usize,
+                        cols: tensor.dims[0] as usize,
+                        bytes: tensor.bytes,
+                    }
+                });
+                (name, stored)
+            }
+        };
+        let Some(stored) = stored else {
+            return Err(ModelError::MissingTensor { path: self.path.clone(), tensor: name });
+        };
+        let expected = role.shape(&self.config);
+        let found = (stored.rows, stored.cols);
+        if found != expected {
+            return Err(ModelError::Shape {
+                path: self.path.clone(),
+                tensor: name,
+                found,
+                expected,
+            });
+        }
+        Ok(stored)
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        // Compared before any list of roles is made: a configuration may declare more layers than
+        // the file has tensors.
+        let n_tensors = match &self.source {
+            Source::Gguf(gguf) => gguf.tensors().len(),
+        };
+        if self.config.n_layers > n_tensors {
+            self.stored(Role::AttnNorm(self.config.n_layers - 1))?;
+        }
+        let roles = Role::all(&self.config);
+        for &role in &roles {
+            let stored = self.stored(role)?;
+            let is_float = matches!(stored.dtype, DType::F32 | DType::F16 | DType::BF16);
+            if role.is_norm() && !is_float {
+                return Err(ModelError::ElementType {
+                    path: self.path.clone(),
+                    tensor: stored.name.into_owned(),
+                    found: stored.dtype,
+                    expected: "norm weights must be F32, F16 or BF16",
+                });
+            }
+        }
+        self.check_nothing_else(&roles)
+    }
+
+    /// A tensor without a role is a bias or a variant: leaving it out would be another model.
+    fn check_nothing_else(&self, roles: &[Role]) -> Result<(), ModelError> {
+        let Source::Gguf(gguf) = &self.source;
+        let known: std::collections::HashSet<String> =
+            roles.iter().map(|role| role.gguf_name()).collect();
+        let extra = gguf
+            .tensors()
+            .map(|tensor| tensor.name)
+            .find(|&name| !known.contains(name) && name != "rope_freqs.weight");
+        match extra {
+            Some(name) => Err(ModelError::UnexpectedTensor {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}

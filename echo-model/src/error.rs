@@ -1,0 +1,112 @@
+//! What can be wrong with a model's files, each with the file, the thing and the remedy.
+
+use std::path::PathBuf;
+
+use echo_core::DType;
+
+use crate::gguf::GgufError;
+
+/// A model that cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The operating system refused.
+    #[error("{path}: {source}; check the path and its permissions", path = .path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Neither a GGUF file nor a folder with a `config.json`.
+    #[error("{path}: {why}; give a .gguf file or a folder with config.json and *.safetensors", path = .path.display())]
+    NotAModel {
+        /// What was opened.
+        path: PathBuf,
+        /// Why it is not a model.
+        why: String,
+    },
+    /// A GGUF file that breaks its format.
+    #[error("{path}: {source}; download the file again or convert it anew", path = .path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: GgufError,
+    },
+    /// A safetensors file or its index that breaks its format.
+    #[error("{path}: {why}; download the file again", path = .path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A model family that has no forward here.
+    #[error("{path}: architecture `{name}` is not supported; supported are llama and qwen3", path = .path.display())]
+    Architecture {
+        /// The file that names it.
+        path: PathBuf,
+        /// The name it gives.
+        name: String,
+    },
+    /// A hyper-parameter that is missing, contradicts another, or is out of range.
+    #[error("{path}: `{field}` {why}", path = .path.display())]
+    Config {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Key in that file.
+        field: String,
+        /// What is wrong with it, and the remedy.
+        why: String,
+    },
+    /// A tensor the architecture needs is not there.
+    #[error("{path}: tensor `{tensor}` is missing; the file is incomplete or of another architecture", path = .path.display())]
+    MissingTensor {
+        /// File or folder.
+        path: PathBuf,
+        /// Its name there.
+        tensor: String,
+    },
+    /// A tensor the architecture has no place for, so that ignoring it would change the model.
+    #[error("{path}: tensor `{tensor}` has no place in this architecture; the model is a variant that is not supported", path = .path.display())]
+    UnexpectedTensor {
+        /// File or folder.
+        path: PathBuf,
+        /// Its name there.
+        tensor: String,
+    },
+    /// A tensor whose shape contradicts the configuration.
+    #[error("{path}: tensor `{tensor}` is {found:?} but the configuration asks for {expected:?} (rows, columns); the files do not belong together", path = .path.display())]
+    Shape {
+        /// File or folder.
+        path: PathBuf,
+        /// Its name there.
+        tensor: String,
+        /// As stored.
+        found: (usize, usize),
+        /// As the configuration has it.
+        expected: (usize, usize),
+    },
+    /// A tensor whose element type cannot be used in its place.
+    #[error("{path}: tensor `{tensor}` is {found}; {expected}", path = .path.display())]
+    ElementType {
+        /// File or folder.
+        path: PathBuf,
+        /// Its name there.
+        tensor: String,
+        /// As stored.
+        found: DType,
+        /// What is wanted there.
+        expected: &'static str,
+    },
+}
+
+impl ModelError {
+    pub(crate) fn config(
+        path: &std::path::Path,
+        field: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
+        ModelError::Config { path: path.to_owned(), field: field.into(), why: why.into() }
+    }
+}

@@ -1,0 +1,4 @@
+//! What comes from files: readers, checkpoints, tokenizers and templates.
+
+mod default_model;
+mod support;
