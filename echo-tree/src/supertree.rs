@@ -105,7 +105,7 @@ impl SuperTree {
             let width = (keep.children(p - nodes.start) as usize).min(self.limits.width_max);
             let repeated = self.token[family..].contains(&token);
             if added.end - family < width && added.end - clan < level_max && !repeated {
-                self.push(parent, token, self.seq[p], -f32::from_bits(cost));
+                self.push(parent, token, self.seq[p], 0.0 - f32::from_bits(cost));
             }
         }
         let added = self.parent.len() - start;
