@@ -6,6 +6,7 @@ use super::protocol::Protocol;
 use echo_core::port::Children;
 use echo_core::sampling::gumbel;
 use echo_core::{BatchView, DeviceError, Drafter, Frontier, Keep, Settled, Token};
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a [`SimDrafter`] drafts.
@@ -40,6 +41,8 @@ struct Shared {
     levels: u64,
     failures: Vec<(u64, DeviceError)>,
     logits: Vec<f32>,
+    noise: Vec<f32>,
+    scale: f32,
     path: Vec<Token>,
     order: Vec<Token>,
 }
@@ -54,6 +57,8 @@ impl SimDrafter {
             levels: 0,
             failures: Vec::new(),
             logits: vec![0.0; vocab],
+            noise: vec![0.0; vocab],
+            scale: 1.0,
             path: Vec::new(),
             order: Vec::with_capacity(vocab),
         };
@@ -167,19 +172,18 @@ impl Shared {
         if chance(1) <= draft.silence {
             return;
         }
-        let Place { seed, temperature, .. } = place;
-        let winner = law.next(digest, position, seed, temperature, &mut self.logits);
+        self.noise(position, place.seed, place.temperature);
+        law.logits(digest, &mut self.logits);
+        self.rank();
+        let winner = self.order[0];
         let agreement = draft.agreement.get(place.depth).or(draft.agreement.last());
         let agrees = chance(2) <= agreement.copied().unwrap_or(0.0);
         if !agrees {
             // Its own opinion, held with less conviction, as a poor draft is.
             law.logits(mix(digest, 3), &mut self.logits);
             self.logits.iter_mut().for_each(|l| *l *= 0.5);
-        }
-        self.rank(position, seed, temperature);
-        self.order.retain(|&v| v != winner);
-        if agrees {
-            self.order.insert(0, winner);
+            self.rank();
+            self.order.retain(|&v| v != winner);
         }
         let sum: f32 = self.logits.iter().map(|l| l.exp()).sum();
         for &token in self.order.iter().take(width) {
@@ -194,15 +198,28 @@ impl Shared {
         }
     }
 
+    /// What the request's seed adds to each scaled logit at `position`.
+    fn noise(&mut self, position: u32, seed: u64, temperature: f32) {
+        self.scale = if temperature == 0.0 { 1.0 } else { temperature };
+        for (v, noise) in self.noise.iter_mut().enumerate() {
+            *noise = match temperature {
+                0.0 => 0.0,
+                _ => gumbel(seed, position, v as Token),
+            };
+        }
+    }
+
     /// Leaves in `order` all tokens, the one that wins with the request's noise first.
-    fn rank(&mut self, position: u32, seed: u64, temperature: f32) {
-        let logits = &self.logits;
-        let value = |v: Token| {
-            let l = logits[v as usize];
-            if temperature == 0.0 { l } else { l / temperature + gumbel(seed, position, v) }
+    fn rank(&mut self) {
+        let (logits, noise, scale) = (&self.logits, &self.noise, self.scale);
+        let value = |v: Token| logits[v as usize] / scale + noise[v as usize];
+        let ahead = |a: &Token, b: &Token| {
+            let (a_value, b_value) = (value(*a), value(*b));
+            let order = b_value.partial_cmp(&a_value);
+            order.unwrap_or(Ordering::Equal).then(a.cmp(b))
         };
         self.order.clear();
         self.order.extend(0..logits.len() as Token);
-        self.order.sort_unstable_by(|a, b| value(*b).total_cmp(&value(*a)).then(a.cmp(b)));
+        self.order.sort_unstable_by(ahead);
     }
 }
