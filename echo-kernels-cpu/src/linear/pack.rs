@@ -1,0 +1,171 @@
+//! From stored tensors to tiles.
+
+use super::format::{BLOCK, Blocks, Format, LANES, LINE};
+use echo_core::{DType, DeviceError, TensorView};
+use half::f16;
+
+/// 64 bytes on a 64-byte boundary, so that a vector of them is aligned for the kernels.
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C, align(64))]
+pub(super) struct Line([u8; LINE]);
+
+/// Scales, minimum and stored weights of one block of one row, as the kernels want them.
+struct Block {
+    terms: [f32; 2],
+    q: [u8; BLOCK],
+}
+
+/// Refuses a tensor whose shape or bytes can't be packed, naming it.
+pub(super) fn check(part: &TensorView<'_>, cols: usize) -> Result<(), DeviceError> {
+    let refuse = |why: String| {
+        let TensorView { name, dtype, .. } = part;
+        Err(DeviceError::Unsupported(format!("tensor {name} ({dtype}): {why}")))
+    };
+    if part.cols != cols {
+        return refuse(format!(
+            "has {} columns where the parts before it have {cols}; fuse only tensors that read the \
+             same input",
+            part.cols
+        ));
+    }
+    let Some(row_bytes) = part.dtype.row_bytes(cols).filter(|&bytes| bytes > 0) else {
+        return refuse(format!(
+            "{cols} columns are not a positive number of whole blocks of {}; store it in another \
+             type",
+            part.dtype.block_len()
+        ));
+    };
+    match part.rows.checked_mul(row_bytes) {
+        Some(bytes) if bytes == part.bytes.len() => Ok(()),
+        _ => refuse(format!(
+            "{} rows of {row_bytes} bytes do not make the {} bytes it has; the file is damaged",
+            part.rows,
+            part.bytes.len()
+        )),
+    }
+}
+
+/// The tiles of one checked tensor; rows that fill up the last tile are zero.
+pub(super) fn pack(part: &TensorView<'_>) -> Vec<Line> {
+    let format = Format::of(part.dtype);
+    let tile_bytes = format.tile_bytes(part.cols);
+    let tiles = part.rows.div_ceil(LANES);
+    let mut lines = vec![Line([0; LINE]); tiles * tile_bytes / LINE];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
+    let row_bytes = part.bytes.len() / part.rows.max(1);
+    for (row, stored) in part.bytes.chunks_exact(row_bytes.max(1)).enumerate() {
+        let tile = &mut bytes[row / LANES * tile_bytes..][..tile_bytes];
+        let lane = row % LANES;
+        match format {
+            Format::Dense(dtype) => pack_dense(dtype, stored, lane, tile),
+            Format::Blocks(form) => {
+                let (scales, payload) = tile.split_at_mut(format.scales_bytes(part.cols));
+                for block in 0..part.cols / BLOCK {
+                    let unpacked = read_block(part.dtype, stored, block);
+                    let at = block * form.block_scale_bytes();
+                    put_terms(form, unpacked.terms, lane, &mut scales[at..]);
+                    let at = block * form.block_payload_bytes();
+                    put_weights(form, &unpacked.q, lane, &mut payload[at..]);
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn pack_dense(dtype: DType, row: &[u8], lane: usize, tile: &mut [u8]) {
+    let size = dtype.block_bytes();
+    for (col, value) in row.chunks_exact(size).enumerate() {
+        tile[(col * LANES + lane) * size..][..size].copy_from_slice(value);
+    }
+}
+
+fn put_terms(form: Blocks, terms: [f32; 2], lane: usize, scales: &mut [u8]) {
+    for (term, &value) in terms[..form.terms()].iter().enumerate() {
+        let at = (term * LANES + lane) * form.scale_bytes();
+        if form.wide {
+            scales[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        } else {
+            // The value came from an f16, so nothing is lost.
+            scales[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+        }
+    }
+}
+
+fn put_weights(form: Blocks, q: &[u8; BLOCK], lane: usize, payload: &mut [u8]) {
+    for (k, &q) in q.iter().enumerate() {
+        let (group, byte) = (k / 4, lane * 4 + k % 4);
+        if !form.nibbles {
+            payload[group * LINE + byte] = q;
+        } else if group < 4 {
+            payload[group * LINE + byte] |= q;
+        } else {
+            payload[(group - 4) * LINE + byte] |= q << 4;
+        }
+    }
+}
+
+fn float16(bytes: &[u8]) -> f32 {
+    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+}
+
+/// Reads 32 columns of a stored row.
+fn read_block(dtype: DType, row: &[u8], block: usize) -> Block {
+    let size = dtype.block_bytes();
+    let start = block * BLOCK / dtype.block_len() * size;
+    let stored = &row[start..start + size];
+    let nibble = |bytes: &[u8], k: usize| (bytes[k % 16] >> (k / 16 * 4)) & 15;
+    let mut q = [0; BLOCK];
+    let mut terms = [float16(stored), 0.0];
+    match dtype {
+        DType::Q4_0 => fill(&mut q, |k| nibble(&stored[2..], k)),
+        DType::Q4_1 => {
+            terms[1] = float16(&stored[2..]);
+            fill(&mut q, |k| nibble(&stored[4..], k));
+        }
+        DType::Q8_0 => fill(&mut q, |k| stored[2 + k] ^ 0x80),
+        DType::Q4K => {
+            let group = block % 8;
+            let (scale, min) = group_of_q4k(&stored[4..16], group);
+            terms = [terms[0] * f32::from(scale), -float16(&stored[2..]) * f32::from(min)];
+            let nibbles = &stored[16 + group / 2 * 32..];
+            fill(&mut q, |k| (nibbles[k] >> (group % 2 * 4)) & 15);
+        }
+        DType::Q6K => {
+            // Two runs of 128 weights, each four groups of 32 that share 64 bytes of low nibbles
+            // and 32 bytes of high bit pairs.
+            let (run, group) = (block % 8 / 4, block % 4);
+            let low = &stored[run * 64 + group % 2 * 32..];
+            let high = &stored[128 + run * 32..];
+            fill(&mut q, |k| {
+                let low = (low[k] >> (group / 2 * 4)) & 15;
+                low | ((high[k] >> (group * 2)) & 3) << 4
+            });
+            let d = float16(&stored[208..]);
+            let scale = |half: usize| d * f32::from(stored[192 + block % 8 * 2 + half] as i8);
+            terms = [scale(0), scale(1)];
+        }
+        DType::F32 | DType::F16 | DType::BF16 => unreachable!("floats are not blocks"),
+    }
+    Block { terms, q }
+}
+
+fn fill(q: &mut [u8; BLOCK], weight: impl Fn(usize) -> u8) {
+    for (k, q) in q.iter_mut().enumerate() {
+        *q = weight(k);
+    }
+}
+
+/// The 6-bit scale and minimum of a group of a `Q4_K` block: groups 0..4 keep theirs in the low six
+/// bits of bytes 0..4 and 4..8, groups 4..8 have four bits in bytes 8..12 and two in the high bits
+/// of those.
+fn group_of_q4k(packed: &[u8], group: usize) -> (u8, u8) {
+    if group < 4 {
+        (packed[group] & 63, packed[group + 4] & 63)
+    } else {
+        let low = packed[group + 4];
+        let scale = (low & 15) | (packed[group - 4] >> 6) << 4;
+        let min = (low >> 4) | (packed[group] >> 6) << 4;
+        (scale, min)
+    }
+}

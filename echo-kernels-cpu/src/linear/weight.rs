@@ -1,0 +1,230 @@
+//! A weight matrix, packed once at load and applied many times.
+
+use super::format::{BLOCK, Format, LANES, Tile};
+use super::isa::Isa;
+use super::kernel::{self, Acts, Floats, Ints, ROWS_MAX};
+use super::out::Out;
+use super::pack::{self, Line};
+use super::quantize::Scratch;
+use crate::pool::Pool;
+use echo_core::{DeviceError, TensorView};
+
+/// Rows from which on quantising the activations is worth a parallel region of its own.
+const ROWS_QUANTIZED_ALONE: usize = 8;
+
+/// In which form activations meet quantised weights. Float weights always meet floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// Rounded to 8 bits per block of 32 columns; exact integer sums within a block.
+    #[default]
+    Int8,
+    /// As they are; weights are dequantised in the kernel.
+    Float,
+}
+
+/// Some stored matrices with the same input, one below the other, packed for the kernels.
+pub struct PackedWeight {
+    isa: Isa,
+    activations: Activations,
+    rows: usize,
+    cols: usize,
+    parts: Vec<Part>,
+}
+
+/// One stored matrix; its tiles follow those of the part before it.
+struct Part {
+    format: Format,
+    first_row: usize,
+    rows: usize,
+    first_tile: usize,
+    lines: Vec<Line>,
+}
+
+impl PackedWeight {
+    /// Packs `parts`, one below the other, for the kernels of `isa`.
+    ///
+    /// Fails, naming the tensor, if its columns differ from the first part's, are not whole blocks
+    /// (of 32 or 256, by type) or do not fit its bytes; and if `isa` is not available here.
+    pub fn new(parts: &[TensorView<'_>], isa: Isa) -> Result<Self, DeviceError> {
+        if !Isa::available().contains(&isa) {
+            let why = format!("kernels for {isa} on this processor; use another instruction set");
+            return Err(DeviceError::Unsupported(why));
+        }
+        let mut weight = PackedWeight {
+            isa,
+            activations: Activations::Int8,
+            rows: 0,
+            cols: parts.first().map_or(0, |part| part.cols),
+            parts: Vec::with_capacity(parts.len()),
+        };
+        let mut first_tile = 0;
+        for part in parts {
+            pack::check(part, weight.cols)?;
+            weight.parts.push(Part {
+                format: Format::of(part.dtype),
+                first_row: weight.rows,
+                rows: part.rows,
+                first_tile,
+                lines: pack::pack(part),
+            });
+            weight.rows += part.rows;
+            first_tile += part.rows.div_ceil(LANES);
+        }
+        Ok(weight)
+    }
+
+    /// The same weight with its quantised parts meeting `activations`; [`Activations::Int8`] unless
+    /// asked for.
+    #[must_use]
+    pub fn with_activations(self, activations: Activations) -> Self {
+        PackedWeight { activations, ..self }
+    }
+
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input features.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes of the packed form, which one application reads once.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| size_of_val(&part.lines[..])).sum()
+    }
+
+    /// Writes the `cols` weights of output feature `row` as floats.
+    ///
+    /// Panics if there is no such row or `out` has another length.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        assert_eq!(out.len(), self.cols, "a row has that many weights");
+        let part = self.part_at(|part| part.first_row <= row);
+        let row = row - part.first_row;
+        let (tile, lane) = (part.tile(row / LANES, self.cols), row % LANES);
+        for (col, out) in out.iter_mut().enumerate() {
+            *out = match part.format {
+                Format::Blocks(form) => tile.weight(form, col, lane),
+                Format::Dense(dtype) => tile.dense(dtype, col, lane),
+            };
+        }
+    }
+
+    /// `out = x Wᵀ` for `rows` rows.
+    ///
+    /// Row `r` of `x` is `x[r * x_stride + x_col..][..cols]`; row `r` of the result is written to
+    /// `out[r * out_stride + out_col..][..self.rows()]`, and nothing else is. The bits of an output
+    /// depend on its row of `x` and its row of `W` alone. A row of `x` with a NaN or an infinity
+    /// gives non-finite outputs.
+    ///
+    /// Panics if a row reaches beyond `x` or `out`, or beyond its stride.
+    pub fn apply(
+        &self,
+        pool: &Pool,
+        scratch: &mut Scratch,
+        rows: usize,
+        x: &[f32],
+        x_stride: usize,
+        x_col: usize,
+        out: &mut [f32],
+        out_stride: usize,
+        out_col: usize,
+    ) {
+        if rows == 0 || self.rows == 0 {
+            return;
+        }
+        let fits = |len: usize, stride: usize, col: usize, width: usize| {
+            col + width <= stride && (rows - 1) * stride + col + width <= len
+        };
+        assert!(fits(x.len(), x_stride, x_col, self.cols), "x is too small");
+        assert!(fits(out.len(), out_stride, out_col, self.rows), "out is too small");
+        let x = &x[x_col..];
+        if self.wants_ints() {
+            scratch.resize(rows, self.cols);
+            self.quantize(pool, scratch, rows, x, x_stride);
+        }
+        let scratch = &*scratch;
+        let out = Out::new(&mut out[out_col..], out_stride);
+        let last = &self.parts[self.parts.len() - 1];
+        let tiles = last.first_tile + last.rows.div_ceil(LANES);
+        pool.run(tiles, &|tile| {
+            let part = self.part_at(|part| part.first_tile <= tile);
+            self.apply_tile(part, tile - part.first_tile, scratch, rows, x, x_stride, &out);
+        });
+    }
+
+    fn wants_ints(&self) -> bool {
+        let quantised = |part: &Part| matches!(part.format, Format::Blocks(_));
+        self.activations == Activations::Int8 && self.parts.iter().any(quantised)
+    }
+
+    fn quantize(&self, pool: &Pool, scratch: &mut Scratch, rows: usize, x: &[f32], stride: usize) {
+        let _ = (pool, ROWS_QUANTIZED_ALONE);
+        for (row, mut place) in scratch.rows_mut().take(rows).enumerate() {
+            place.fill(self.isa, &x[row * stride..][..self.cols]);
+        }
+    }
+
+    /// The last part of which `starts_before` holds; empty parts are skipped by being followed.
+    fn part_at(&self, starts_before: impl Fn(&Part) -> bool) -> &Part {
+        let end = self.parts.partition_point(starts_before);
+        &self.parts[end - 1]
+    }
+
+    fn apply_tile(
+        &self,
+        part: &Part,
+        tile: usize,
+        scratch: &Scratch,
+        rows: usize,
+        x: &[f32],
+        x_stride: usize,
+        out: &Out<'_>,
+    ) {
+        let ints =
+            self.activations == Activations::Int8 && matches!(part.format, Format::Blocks(_));
+        let first = tile * LANES;
+        let width = LANES.min(part.rows - first);
+        let view = part.tile(tile, self.cols);
+        let mut sums = [[0.0; LANES]; ROWS_MAX];
+        for row in (0..rows).step_by(ROWS_MAX) {
+            let count = ROWS_MAX.min(rows - row);
+            let acts = if ints {
+                Acts::Ints(ints_from(scratch, row))
+            } else {
+                let x = &x[row * x_stride..];
+                Acts::Floats(Floats { x, stride: x_stride })
+            };
+            kernel::run(self.isa, part.format, view, acts, &mut sums[..count]);
+            for (i, sums) in sums[..count].iter().enumerate() {
+                // SAFETY: a region runs each tile once, and tiles have disjoint columns.
+                unsafe { out.write(row + i, part.first_row + first, &sums[..width]) };
+            }
+        }
+    }
+}
+
+impl Part {
+    fn tile(&self, tile: usize, cols: usize) -> Tile<'_> {
+        let size = self.format.tile_bytes(cols);
+        let bytes: &[u8] = bytemuck::cast_slice(&self.lines);
+        let (scales, payload) =
+            bytes[tile * size..][..size].split_at(self.format.scales_bytes(cols));
+        Tile { scales, payload, cols }
+    }
+}
+
+fn ints_from(scratch: &Scratch, row: usize) -> Ints<'_> {
+    let (cols, blocks) = (scratch.cols, scratch.cols / BLOCK);
+    Ints {
+        cols,
+        q: &scratch.q[row * cols..],
+        q16: &scratch.q16[row * cols..],
+        scale: &scratch.scale[row * blocks..],
+        scaled_sum: &scratch.scaled_sum[row * blocks..],
+        minus_sum: &scratch.minus_sum[row * blocks..],
+        minus_half: &scratch.minus_half[row * blocks * 2..],
+    }
+}
