@@ -1,1 +1,40 @@
-//! The engine: batch, KV slots, the decode step and its handle
+//! The engine: continuous batching, KV slots, the decode step and its handle.
+//!
+//! [`Engine`] is put together from [`Parts`] (a target, a drafter, a gate, a solver, a vocabulary)
+//! and [`Limits`](echo_core::Limits), takes [`Request`]s and is stepped; every step fills an
+//! [`Output`]. [`Handle`] runs one on a thread of its own and gives each request a stream of events.
+//!
+//! It deliberately knows no HTTP, no file, no environment variable, and neither what model runs nor
+//! which policies decide: those are parts.
+//!
+//! Reading order: `step` (the page), `engine`, `request`, `output`, `schedule`, `admit`, `batch`,
+//! `kv`, `prefix`, `lay_out`, `specs`, `commit`, `text`, `penalties`, `meter`, `handle`, `profile`.
+#![forbid(unsafe_code)]
+
+mod admit;
+mod batch;
+mod commit;
+mod engine;
+mod handle;
+mod kv;
+mod lay_out;
+mod meter;
+mod no_draft;
+mod output;
+mod penalties;
+mod prefix;
+mod profile;
+mod request;
+mod schedule;
+mod sequence;
+mod specs;
+mod step;
+mod text;
+
+pub use engine::{Engine, Options, Parts};
+pub use handle::{Event, Handle, Stream};
+pub use meter::{Stage, StepStats};
+pub use no_draft::NoDraft;
+pub use output::{Committed, FinishReason, Finished, Output, Usage};
+pub use profile::{Profile, profile};
+pub use request::{RejectReason, Request, Stops};

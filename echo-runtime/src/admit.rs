@@ -1,0 +1,81 @@
+//! Who gets a place in the batch, who loses it, and who leaves for good.
+
+use crate::batch::Batch;
+use crate::commit::Ledger;
+use crate::kv::Kv;
+use crate::output::{FinishReason, Finished, Output};
+use crate::sequence::Sequence;
+use echo_core::{Drafter, PackedView};
+use std::collections::VecDeque;
+
+/// Sequences that wait for a place, oldest first.
+pub(crate) type Queue = VecDeque<Box<Sequence>>;
+
+/// Makes sure that every live sequence can get a slot, then seats those that wait, oldest first,
+/// while places and slots last.
+pub(crate) fn admit(queue: &mut Queue, batch: &mut Batch, kv: &mut Kv, drafter: &mut dyn Drafter) {
+    while kv.n_available() < batch.n_live() {
+        preempt_youngest(queue, batch, kv, drafter);
+    }
+    while let (Some(seq), Some(next)) = (batch.vacancy(), queue.front()) {
+        // One slot for each token it has, one for its next, and one for everybody already there.
+        let wanted = next.tokens.len() + 1 + batch.n_live();
+        if batch.n_live() > 0 && kv.n_available() < wanted {
+            break;
+        }
+        let sequence = queue.pop_front().expect("it was just looked at");
+        batch.seat(seq, sequence, kv);
+    }
+}
+
+/// Takes the youngest sequence from its place; it waits before all that are younger. The oldest
+/// sequence fits alone (its request was checked for that), so it always goes on.
+fn preempt_youngest(queue: &mut Queue, batch: &mut Batch, kv: &mut Kv, drafter: &mut dyn Drafter) {
+    let youngest = batch.places().max_by_key(|&seq| batch.sequence(seq).id);
+    let seq = youngest.expect("somebody holds the slots");
+    let mut sequence = leave(seq, batch, kv, drafter);
+    sequence.usage.preemptions += 1;
+    let at = queue.iter().position(|waiting| waiting.id > sequence.id).unwrap_or(queue.len());
+    queue.insert(at, sequence);
+}
+
+/// Publishes the prompts that were read in this step, and ends the sequences the ledger names.
+pub(crate) fn retire(
+    packed: PackedView<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    kv: &mut Kv,
+    drafter: &mut dyn Drafter,
+    out: &mut Output,
+) {
+    for (s, &seq) in packed.seqs.iter().enumerate() {
+        if packed.drafted_start[s] > packed.row_start[s] + 1 {
+            batch.publish(seq, kv);
+        }
+    }
+    for (seq, reason) in ledger.ended() {
+        let sequence = leave(seq, batch, kv, drafter);
+        end(sequence, reason, out);
+    }
+}
+
+/// Takes a sequence from its place: its committed blocks go to the prefix cache, its other slots to
+/// the pool.
+pub(crate) fn leave(
+    seq: u32,
+    batch: &mut Batch,
+    kv: &mut Kv,
+    drafter: &mut dyn Drafter,
+) -> Box<Sequence> {
+    batch.publish(seq, kv);
+    drafter.forget(seq);
+    batch.unseat(seq, kv)
+}
+
+/// Reports the end of a sequence, with the text that was still held back.
+pub(crate) fn end(mut sequence: Box<Sequence>, reason: FinishReason, out: &mut Output) {
+    let start = out.text.len();
+    sequence.text.finish(&mut out.text);
+    let text = start..out.text.len();
+    out.finished.push(Finished { id: sequence.id, reason, text, usage: sequence.usage });
+}

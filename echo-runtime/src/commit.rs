@@ -1,0 +1,146 @@
+//! Commit: the only writer of sequences.
+//!
+//! Accepted tokens are replayed one at a time through [`commit_token`], which also serves plain
+//! decoding (a path of one row), so stops, limits, penalties and text can't tell how many tokens a
+//! forward gave.
+
+use crate::batch::Batch;
+use crate::kv::Lease;
+use crate::output::{Committed, FinishReason, Output};
+use echo_core::{Limits, Token, Verdicts, Vocab};
+use echo_tree::{Packed, Paths};
+
+/// What a commit leaves for the stages after it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    kept: Vec<bool>,
+    ended: Vec<(u32, FinishReason)>,
+    /// Tokens committed.
+    pub(crate) n_committed: usize,
+    /// Drafted rows among the kept ones.
+    pub(crate) n_accepted: usize,
+}
+
+impl Ledger {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (rows, seqs) = (limits.rows_max, limits.seqs_max);
+        Ledger {
+            kept: Vec::with_capacity(rows),
+            ended: Vec::with_capacity(seqs),
+            n_committed: 0,
+            n_accepted: 0,
+        }
+    }
+
+    /// Whether each row's token is part of its sequence now, `[rows]`.
+    pub(crate) fn kept(&self) -> &[bool] {
+        &self.kept
+    }
+
+    /// The sequences that ended, each once.
+    pub(crate) fn ended(&mut self) -> impl Iterator<Item = (u32, FinishReason)> + '_ {
+        self.ended.drain(..)
+    }
+
+    fn reset(&mut self, rows: usize) {
+        self.kept.clear();
+        self.kept.resize(rows, false);
+        self.ended.clear();
+        self.n_committed = 0;
+        self.n_accepted = 0;
+    }
+}
+
+/// Joins context rows, roots and accepted rows to their sequences, and commits the verdicts along
+/// each path up to the first that ends its sequence.
+pub(crate) fn commit(
+    packed: &Packed,
+    paths: &Paths,
+    verdicts: &Verdicts,
+    lease: &mut Lease<'_>,
+    batch: &mut Batch,
+    vocab: &dyn Vocab,
+    ledger: &mut Ledger,
+    out: &mut Output,
+) {
+    let rows = packed.view();
+    ledger.reset(rows.rows());
+    let mut p = 0;
+    for (s, &seq) in rows.seqs.iter().enumerate() {
+        let committed = rows.row_start[s] as usize..rows.drafted_start[s] as usize;
+        ledger.kept[committed.clone()].fill(true);
+        batch.append_slots(seq, lease.keep(committed, seq));
+        if p == paths.len() || paths.seq(p) != seq {
+            continue;
+        }
+        let mut end = None;
+        let mut n_committed = 0;
+        for (i, (&row, &v)) in paths.rows(p).iter().zip(paths.verdicts(p)).enumerate() {
+            let (row, v) = (row as usize, v as usize);
+            if i > 0 {
+                ledger.kept[row] = true;
+                batch.append_slots(seq, lease.keep(row..row + 1, seq));
+            }
+            n_committed += 1;
+            end = commit_token(seq, verdicts, v, batch, vocab, out);
+            if end.is_some() {
+                break;
+            }
+        }
+        if end.is_none() && paths.faulty(p) {
+            end = Some(FinishReason::Faulty);
+        }
+        let n_accepted = n_committed.max(1) - 1;
+        let usage = &mut batch.sequence_mut(seq).usage;
+        usage.steps += usize::from(n_committed > 0);
+        usage.output_tokens += n_committed;
+        usage.verified += rows.drafted(s).len();
+        usage.accepted += n_accepted;
+        ledger.n_committed += n_committed;
+        ledger.n_accepted += n_accepted;
+        ledger.ended.extend(end.map(|reason| (seq, reason)));
+        p += 1;
+    }
+}
+
+/// Appends the `v`-th verdict to the sequence at `seq`. Returns why the sequence ends with it, if it
+/// does; of several reasons a stop comes before the limits.
+fn commit_token(
+    seq: u32,
+    verdicts: &Verdicts,
+    v: usize,
+    batch: &mut Batch,
+    vocab: &dyn Vocab,
+    out: &mut Output,
+) -> Option<FinishReason> {
+    let token: Token = verdicts.token[v];
+    batch.append_token(seq, token);
+    let n_tokens = batch.n_tokens(seq);
+    let sequence = batch.sequence_mut(seq);
+    sequence.penalties.commit(token);
+    let stops = &sequence.request.stops;
+    let may_stop = n_tokens - sequence.n_prompt > stops.min_tokens;
+    let is_end = (!stops.ignore_eos && vocab.ends(token)) || stops.tokens.contains(&token);
+    let text_start = out.text.len();
+    let stopped = if is_end && may_stop {
+        true
+    } else {
+        sequence.text.push(vocab.bytes(token), stops, may_stop, &mut out.text)
+    };
+    let top_start = out.top.len();
+    out.top.extend_from_slice(verdicts.top_of(v));
+    out.committed.push(Committed {
+        id: sequence.id,
+        token,
+        log_prob: verdicts.log_prob[v],
+        top: top_start..out.top.len(),
+        text: text_start..out.text.len(),
+    });
+    if stopped {
+        Some(FinishReason::Stop)
+    } else if n_tokens == sequence.n_max {
+        Some(FinishReason::Length)
+    } else {
+        None
+    }
+}

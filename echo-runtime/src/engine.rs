@@ -1,0 +1,246 @@
+//! The engine: owns the parts and all buffers, and runs steps.
+
+use crate::admit::{Queue, end, leave};
+use crate::batch::Batch;
+use crate::commit::Ledger;
+use crate::kv::Kv;
+use crate::meter::{Meter, StepStats};
+use crate::output::{FinishReason, Output};
+use crate::request::{RejectReason, Request};
+use crate::schedule::Schedule;
+use crate::sequence::Sequence;
+use crate::specs::Specs;
+use crate::step::step;
+use echo_core::{
+    Children, DeviceError, Drafter, Gate, Keep, Limits, LimitsError, Load, Plan, SeqId, Solver,
+    Target, Token, Verdicts, Vocab,
+};
+use echo_tree::{Packed, Paths, SuperTree};
+use std::sync::Arc;
+
+/// What an engine is put together from.
+pub struct Parts {
+    /// The model whose text is wanted.
+    pub target: Box<dyn Target>,
+    /// Who proposes tokens.
+    pub drafter: Box<dyn Drafter>,
+    /// Where drafting goes on.
+    pub gate: Box<dyn Gate>,
+    /// Which nodes are verified.
+    pub solver: Box<dyn Solver>,
+    /// What tokens stand for.
+    pub vocab: Arc<dyn Vocab>,
+}
+
+/// How an engine uses its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Prompt rows in one forward at most; the rest of a prompt waits for the next.
+    pub prompt_rows_max: usize,
+    /// Tree rows in one forward at most, roots included, but never fewer than roots: the `K_max` of
+    /// ECHO. `None` leaves it to the solver and the limits.
+    pub budget: Option<usize>,
+    /// Requests that may wait.
+    pub queue_max: usize,
+    /// Whether committed prefixes are kept for later requests.
+    pub prefix_cache: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { prompt_rows_max: 512, budget: None, queue_max: 512, prefix_cache: true }
+    }
+}
+
+impl Options {
+    /// Tree rows that this step's forward may have.
+    pub(crate) fn rows_for(&self, load: Load) -> usize {
+        let budget = self.budget.unwrap_or(usize::MAX);
+        budget.min(load.rows_free).min(load.kv_free).max(load.n_seqs)
+    }
+}
+
+/// The buffers of a step, one per stage, sized once.
+pub(crate) struct Buffers {
+    pub(crate) schedule: Schedule,
+    pub(crate) tree: SuperTree,
+    pub(crate) keep: Keep,
+    pub(crate) children: Children,
+    pub(crate) plan: Plan,
+    pub(crate) packed: Packed,
+    pub(crate) specs: Specs,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) paths: Paths,
+    pub(crate) ledger: Ledger,
+}
+
+impl Buffers {
+    fn new(limits: &Limits) -> Self {
+        let nodes = limits.nodes_max();
+        Buffers {
+            schedule: Schedule::new(limits),
+            tree: SuperTree::new(limits),
+            keep: Keep::with_capacity(nodes),
+            children: Children::with_capacity(nodes),
+            plan: Plan::with_capacity(nodes),
+            packed: Packed::new(limits),
+            specs: Specs::new(limits),
+            verdicts: Verdicts::with_capacity(limits.rows_max, limits.logprobs_max),
+            paths: Paths::new(limits),
+            ledger: Ledger::new(limits),
+        }
+    }
+}
+
+/// Decodes many sequences at once. Single-threaded: the caller steps it; see
+/// [`Handle`](crate::Handle) for one that runs on a thread of its own.
+pub struct Engine {
+    pub(crate) parts: Parts,
+    pub(crate) limits: Limits,
+    pub(crate) options: Options,
+    pub(crate) queue: Queue,
+    pub(crate) batch: Batch,
+    pub(crate) kv: Kv,
+    pub(crate) buffers: Buffers,
+    pub(crate) meter: Meter,
+    next_id: u64,
+    end_tokens: Vec<Token>,
+}
+
+impl Engine {
+    /// Puts an engine together. All of its memory is taken here.
+    ///
+    /// Fails if the limits contradict each other or ask more than the target has.
+    pub fn new(parts: Parts, limits: Limits, options: Options) -> Result<Self, LimitsError> {
+        limits.check()?;
+        let shape = parts.target.shape();
+        let has = [
+            ("rows_max", limits.rows_max, shape.rows_max),
+            ("kv_slots", limits.kv_slots, shape.kv_slots),
+            ("context_max", limits.context_max, shape.context_max),
+        ];
+        for (field, asked, most) in has {
+            if asked > most {
+                let why = format!("is {asked}, but the target was made for {most}; lower it");
+                return Err(LimitsError { field, why });
+            }
+        }
+        if parts.vocab.len() > shape.vocab {
+            let (vocab, rows) = (parts.vocab.len(), shape.vocab);
+            let why = format!("has {vocab} tokens, but the target only {rows}; they don't match");
+            return Err(LimitsError { field: "vocab", why });
+        }
+        if options.prompt_rows_max == 0 {
+            let why = "must be at least 1, or no prompt is ever read".into();
+            return Err(LimitsError { field: "prompt_rows_max", why });
+        }
+        let end_tokens = (0..parts.vocab.len() as Token).filter(|&t| parts.vocab.ends(t)).collect();
+        Ok(Engine {
+            parts,
+            limits,
+            options,
+            queue: Queue::with_capacity(options.queue_max + limits.seqs_max),
+            batch: Batch::new(&limits),
+            kv: Kv::new(limits.kv_slots, options.prefix_cache),
+            buffers: Buffers::new(&limits),
+            meter: Meter::default(),
+            next_id: 0,
+            end_tokens,
+        })
+    }
+
+    /// Takes a request into the queue, or says why not.
+    pub fn submit(&mut self, request: Request) -> Result<SeqId, RejectReason> {
+        request.check(self.parts.vocab.as_ref(), &self.limits)?;
+        if self.queue.len() >= self.options.queue_max {
+            return Err(RejectReason::QueueFull { waiting: self.queue.len() });
+        }
+        let id = SeqId(self.next_id);
+        self.next_id += 1;
+        let context_max = self.limits.context_max.min(self.limits.kv_slots);
+        let sequence = Sequence::new(id, request, context_max, &self.end_tokens);
+        self.buffers.specs.reserve(&sequence.penalties, &self.limits);
+        self.queue.push_back(Box::new(sequence));
+        Ok(id)
+    }
+
+    /// Ends a sequence at once and frees what it holds. An id that is not known (any more) is
+    /// ignored: its end was reported already.
+    pub fn cancel(&mut self, id: SeqId, out: &mut Output) {
+        self.remove(id, FinishReason::Cancelled, out);
+    }
+
+    /// Ends every sequence because the device is of no more use.
+    pub fn abort(&mut self, error: &DeviceError, out: &mut Output) {
+        let waiting = self.queue.iter().map(|sequence| sequence.id);
+        let live = self.batch.places().map(|seq| self.batch.sequence(seq).id);
+        for id in waiting.chain(live).collect::<Vec<_>>() {
+            self.remove(id, FinishReason::Device(error.clone()), out);
+        }
+    }
+
+    fn remove(&mut self, id: SeqId, reason: FinishReason, out: &mut Output) {
+        if let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) {
+            let sequence = self.queue.remove(at).expect("it was just found");
+            end(sequence, reason, out);
+            return;
+        }
+        let place = self.batch.places().find(|&seq| self.batch.sequence(seq).id == id);
+        if let Some(seq) = place {
+            let drafter = self.parts.drafter.as_mut();
+            let sequence = leave(seq, &mut self.batch, &mut self.kv, drafter);
+            end(sequence, reason, out);
+        }
+    }
+
+    /// Runs one step and appends what it committed to `out`.
+    ///
+    /// On an error nothing was committed and no slot is lost; the step may be tried again.
+    pub fn step(&mut self, out: &mut Output) -> Result<(), DeviceError> {
+        step(self, out)
+    }
+
+    /// Whether nobody lives or waits.
+    pub fn is_idle(&self) -> bool {
+        self.batch.n_live() == 0 && self.queue.is_empty()
+    }
+
+    /// Sequences that hold a place.
+    pub fn n_live(&self) -> usize {
+        self.batch.n_live()
+    }
+
+    /// Requests that wait for a place.
+    pub fn n_waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The limits it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Counts and times of the last step.
+    pub fn last_step(&self) -> &StepStats {
+        &self.meter.last
+    }
+
+    /// Counts and times of all steps.
+    pub fn totals(&self) -> &StepStats {
+        &self.meter.total
+    }
+
+    /// Changes the policies between two steps. No text changes by it.
+    pub fn set_policies(&mut self, gate: Box<dyn Gate>, solver: Box<dyn Solver>) {
+        self.parts.gate = gate;
+        self.parts.solver = solver;
+    }
+
+    /// Panics unless every KV slot has exactly one owner and every table is right. O(slots): for
+    /// tests.
+    pub fn audit(&self) {
+        self.kv.pool.audit();
+        self.kv.cache.audit(&self.kv.pool);
+        self.batch.audit(&self.kv);
+    }
+}

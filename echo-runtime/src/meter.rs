@@ -1,0 +1,172 @@
+//! What a step cost, stage by stage.
+
+use crate::commit::Ledger;
+use echo_core::{Load, PackedView, SuperTreeView};
+use echo_tree::PlanFault;
+use std::time::{Duration, Instant};
+
+/// The stages of a step that are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Admission and the division of rows.
+    Admit,
+    /// The shape of the draft and the gate.
+    Gate,
+    /// The drafter, and growing the tree by what it proposed.
+    Draft,
+    /// The solver, and checking its plan.
+    Solve,
+    /// Packing rows and sampling specs.
+    Pack,
+    /// The target's forward and the walk along its verdicts.
+    Verify,
+    /// Commit, settling the drafter, retiring what ended.
+    Commit,
+}
+
+impl Stage {
+    /// All stages in the order of the step.
+    pub const ALL: [Stage; 7] = [
+        Stage::Admit,
+        Stage::Gate,
+        Stage::Draft,
+        Stage::Solve,
+        Stage::Pack,
+        Stage::Verify,
+        Stage::Commit,
+    ];
+
+    /// Its name in tables and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Admit => "admit",
+            Stage::Gate => "gate",
+            Stage::Draft => "draft",
+            Stage::Solve => "solve",
+            Stage::Pack => "pack",
+            Stage::Verify => "verify",
+            Stage::Commit => "commit",
+        }
+    }
+}
+
+/// Counts and times, of one step or summed over many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepStats {
+    /// Steps that ran a forward.
+    pub steps: usize,
+    /// Time by [`Stage`].
+    pub time: [Duration; 7],
+    /// Sequences with a root.
+    pub seqs: usize,
+    /// Rows of prompt tokens.
+    pub context_rows: usize,
+    /// Nodes drafted.
+    pub drafted: usize,
+    /// Draft passes: levels grown.
+    pub levels: usize,
+    /// Drafted rows verified.
+    pub verified: usize,
+    /// Drafted rows whose token was committed.
+    pub accepted: usize,
+    /// Tokens committed.
+    pub committed: usize,
+    /// Plans that broke the rules and were replaced by the roots.
+    pub policy_faults: usize,
+}
+
+impl StepStats {
+    /// Rows of all forwards.
+    pub fn rows(&self) -> usize {
+        self.context_rows + self.seqs + self.verified
+    }
+
+    /// Drafted rows that were verified in vain.
+    pub fn wasted(&self) -> usize {
+        self.verified - self.accepted
+    }
+
+    /// Tokens committed per root, bonus token included.
+    pub fn mean_accepted_len(&self) -> f64 {
+        if self.seqs == 0 { 0.0 } else { self.committed as f64 / self.seqs as f64 }
+    }
+
+    /// Time of all stages.
+    pub fn total_time(&self) -> Duration {
+        self.time.iter().sum()
+    }
+
+    /// Adds another's counts and times.
+    pub fn add(&mut self, other: &StepStats) {
+        self.steps += other.steps;
+        for (sum, time) in self.time.iter_mut().zip(other.time) {
+            *sum += time;
+        }
+        self.seqs += other.seqs;
+        self.context_rows += other.context_rows;
+        self.drafted += other.drafted;
+        self.levels += other.levels;
+        self.verified += other.verified;
+        self.accepted += other.accepted;
+        self.committed += other.committed;
+        self.policy_faults += other.policy_faults;
+    }
+}
+
+/// The engine's account of its steps.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) last: StepStats,
+    pub(crate) total: StepStats,
+}
+
+impl Meter {
+    /// Starts a step's clock.
+    pub(crate) fn start(&mut self) -> Clock<'_> {
+        self.last = StepStats::default();
+        Clock { meter: self, since: Instant::now() }
+    }
+}
+
+/// Measures one step; a step that fails leaves its times in the account and no counts.
+#[derive(Debug)]
+pub(crate) struct Clock<'a> {
+    meter: &'a mut Meter,
+    since: Instant,
+}
+
+impl Clock<'_> {
+    /// Books the time since the last lap on `stage`.
+    pub(crate) fn lap(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.meter.last.time[stage as usize] += now - self.since;
+        self.since = now;
+    }
+
+    /// Notes that a solver broke the rules.
+    pub(crate) fn policy_fault(&mut self, _fault: PlanFault) {
+        self.meter.last.policy_faults += 1;
+    }
+
+    /// Books the rest on the commit, and the step's counts.
+    pub(crate) fn finish(
+        mut self,
+        tree: SuperTreeView<'_>,
+        packed: PackedView<'_>,
+        load: Load,
+        ledger: &Ledger,
+    ) {
+        self.lap(Stage::Commit);
+        let last = &mut self.meter.last;
+        last.steps = 1;
+        last.seqs = load.n_seqs;
+        last.context_rows = load.context_rows;
+        last.drafted = tree.len() - tree.roots();
+        last.levels = tree.levels() - 1;
+        last.verified = packed.rows() - load.context_rows - load.n_seqs;
+        last.accepted = ledger.n_accepted;
+        last.committed = ledger.n_committed;
+        let last = *last;
+        self.meter.total.add(&last);
+    }
+}

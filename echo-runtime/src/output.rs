@@ -1,0 +1,103 @@
+//! What a step gives to the outside. Flat and reused: filling it allocates nothing after warm-up.
+
+use echo_core::{DeviceError, SeqId, Token};
+use std::ops::Range;
+
+/// Why a sequence ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// An end token, a stop token or a stop string.
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+    /// The caller went away or asked for it.
+    Cancelled,
+    /// The target's answer held no usable number.
+    Faulty,
+    /// The device failed and could not be used again.
+    Device(DeviceError),
+}
+
+/// What a sequence used, for its caller's account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Prompt tokens whose keys and values were found in the prefix cache, at first admission.
+    pub cached_tokens: usize,
+    /// Tokens committed.
+    pub output_tokens: usize,
+    /// Forwards that committed at least one of them.
+    pub steps: usize,
+    /// Nodes drafted.
+    pub drafted: usize,
+    /// Drafted nodes that the target verified.
+    pub verified: usize,
+    /// Drafted nodes whose token was committed.
+    pub accepted: usize,
+    /// Times the sequence lost its place to another.
+    pub preemptions: usize,
+}
+
+impl Usage {
+    /// Tokens committed per forward, bonus token included.
+    pub fn mean_accepted_len(&self) -> f64 {
+        if self.steps == 0 { 0.0 } else { self.output_tokens as f64 / self.steps as f64 }
+    }
+}
+
+/// One committed token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// Whose it is.
+    pub id: SeqId,
+    /// The token.
+    pub token: Token,
+    /// Its log-probability, NaN unless asked for.
+    pub log_prob: f32,
+    /// Alternatives, in [`Output::top`].
+    pub top: Range<usize>,
+    /// Text that became certain with it, in [`Output::text`].
+    pub text: Range<usize>,
+}
+
+/// A sequence that ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// Whose end it is.
+    pub id: SeqId,
+    /// Why.
+    pub reason: FinishReason,
+    /// Text that was held back and is now certain, in [`Output::text`].
+    pub text: Range<usize>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// What one step committed, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Tokens, a sequence's own in order.
+    pub committed: Vec<Committed>,
+    /// Ends, each after all tokens of its sequence.
+    pub finished: Vec<Finished>,
+    /// All text of this step.
+    pub text: String,
+    /// All alternatives of this step.
+    pub top: Vec<(Token, f32)>,
+}
+
+impl Output {
+    /// Forgets everything and keeps the room.
+    pub fn clear(&mut self) {
+        self.committed.clear();
+        self.finished.clear();
+        self.text.clear();
+        self.top.clear();
+    }
+
+    /// The text that `committed` added.
+    pub fn text_of(&self, range: &Range<usize>) -> &str {
+        &self.text[range.clone()]
+    }
+}

@@ -1,0 +1,146 @@
+//! What a caller asks for, and what it must satisfy.
+
+use echo_core::{Limits, Sampling, Token, Vocab};
+use std::fmt;
+
+/// When a text ends, beside the model's own end tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stops {
+    /// Tokens committed at most; `None` goes on to the end of the context.
+    pub max_tokens: Option<usize>,
+    /// Tokens before which neither end tokens nor stops count.
+    pub min_tokens: usize,
+    /// Tokens that end the text; they count as output but add no text.
+    pub tokens: Vec<Token>,
+    /// Strings that end the text, found wherever they begin inside a token.
+    pub strings: Vec<String>,
+    /// Whether the text keeps the stop string it ended with.
+    pub include_stop: bool,
+    /// Whether the model's own end tokens are ordinary tokens.
+    pub ignore_eos: bool,
+}
+
+/// One text to be continued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Its tokens, at least one.
+    pub prompt: Vec<Token>,
+    /// How tokens are sampled.
+    pub sampling: Sampling,
+    /// When it ends.
+    pub stops: Stops,
+    /// Deepest drafted level for this request; `Some(0)` decodes it plainly, `None` leaves it to
+    /// the engine. The text is the same either way.
+    pub draft_depth_max: Option<usize>,
+}
+
+impl Request {
+    /// Most stop strings, and most bytes in one.
+    pub const STOP_STRINGS_MAX: (usize, usize) = (16, 256);
+    /// Most stop tokens.
+    pub const STOP_TOKENS_MAX: usize = 64;
+
+    /// A request with default sampling and no stops.
+    pub fn new(prompt: Vec<Token>) -> Self {
+        let (sampling, stops) = (Sampling::default(), Stops::default());
+        Request { prompt, sampling, stops, draft_depth_max: None }
+    }
+
+    /// Refuses what can't be served, before anything is reserved for it.
+    pub(crate) fn check(&self, vocab: &dyn Vocab, limits: &Limits) -> Result<(), RejectReason> {
+        if self.prompt.is_empty() {
+            return Err(RejectReason::EmptyPrompt);
+        }
+        let context_max = limits.context_max.min(limits.kv_slots);
+        if self.prompt.len() >= context_max {
+            return Err(RejectReason::PromptTooLong { tokens: self.prompt.len(), context_max });
+        }
+        let foreign =
+            |tokens: &[Token]| tokens.iter().copied().find(|&t| t as usize >= vocab.len());
+        if let Some(token) = foreign(&self.prompt).or_else(|| foreign(&self.stops.tokens)) {
+            return Err(RejectReason::UnknownToken { token, vocab: vocab.len() });
+        }
+        self.sampling
+            .check(vocab.len(), limits.logprobs_max)
+            .map_err(|e| RejectReason::BadParameter(e.to_string()))?;
+        self.check_stops()
+    }
+
+    fn check_stops(&self) -> Result<(), RejectReason> {
+        let refuse = |why: String| Err(RejectReason::BadParameter(why));
+        let Stops { max_tokens, min_tokens, tokens, strings, .. } = &self.stops;
+        let (strings_max, bytes_max) = Self::STOP_STRINGS_MAX;
+        if *max_tokens == Some(0) {
+            return refuse("max_tokens is 0, must be at least 1".into());
+        }
+        if max_tokens.is_some_and(|max| max < *min_tokens) {
+            return refuse(format!("min_tokens is {min_tokens}, above max_tokens"));
+        }
+        if tokens.len() > Self::STOP_TOKENS_MAX {
+            let max = Self::STOP_TOKENS_MAX;
+            return refuse(format!("stop tokens are {}, at most {max}", tokens.len()));
+        }
+        if strings.len() > strings_max {
+            return refuse(format!("stop strings are {}, at most {strings_max}", strings.len()));
+        }
+        if strings.iter().any(|s| s.is_empty() || s.len() > bytes_max) {
+            return refuse(format!("a stop string must have 1 to {bytes_max} bytes"));
+        }
+        Ok(())
+    }
+}
+
+/// Why a request was not taken. Its text is the caller's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// There is nothing to continue.
+    EmptyPrompt,
+    /// The prompt leaves no room for an answer.
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens a sequence can have.
+        context_max: usize,
+    },
+    /// A token id is not in the vocabulary.
+    UnknownToken {
+        /// The id.
+        token: Token,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// A parameter is out of range; the text names it and the range.
+    BadParameter(String),
+    /// As many requests wait as may.
+    QueueFull {
+        /// Requests waiting.
+        waiting: usize,
+    },
+    /// The engine takes no more requests.
+    Closed,
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RejectReason::EmptyPrompt => {
+                f.write_str("the prompt is empty; send at least one token")
+            }
+            RejectReason::PromptTooLong { tokens, context_max } => write!(
+                f,
+                "the prompt has {tokens} tokens and the context {context_max}; shorten it so that \
+                 at least one token can follow"
+            ),
+            RejectReason::UnknownToken { token, vocab } => {
+                write!(f, "token {token} is not in the vocabulary of {vocab} tokens")
+            }
+            RejectReason::BadParameter(why) => f.write_str(why),
+            RejectReason::QueueFull { waiting } => {
+                write!(f, "{waiting} requests are waiting, as many as may; try again later")
+            }
+            RejectReason::Closed => f.write_str("the engine is shutting down"),
+        }
+    }
+}
+
+impl std::error::Error for RejectReason {}

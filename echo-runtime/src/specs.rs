@@ -1,0 +1,90 @@
+//! How each sampled row is sampled: the request's parameters as they stand at that row.
+
+use crate::batch::Batch;
+use crate::penalties::Penalties;
+use echo_core::{Limits, SampleSpec, SampleView, SuperTreeView, Token, TokenEdit};
+use echo_tree::Packed;
+
+/// The sampling specs of one forward.
+#[derive(Debug)]
+pub(crate) struct Specs {
+    rows: Vec<SampleSpec>,
+    edits: Vec<TokenEdit>,
+    path: Vec<Token>,
+}
+
+impl Specs {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Specs {
+            rows: Vec::with_capacity(limits.rows_max),
+            edits: Vec::new(),
+            path: Vec::with_capacity(limits.depth_max),
+        }
+    }
+
+    pub(crate) fn view(&self) -> SampleView<'_> {
+        SampleView { specs: &self.rows, edits: &self.edits }
+    }
+
+    /// Makes room for batches full of sequences like this one, so that filling never has to.
+    pub(crate) fn reserve(&mut self, penalties: &Penalties, limits: &Limits) {
+        let (text, path) = penalties.edits_max(limits.depth_max);
+        let wanted = limits.seqs_max * text + limits.rows_max * path;
+        // Between steps the edits are stale.
+        self.edits.clear();
+        self.edits.reserve(wanted);
+    }
+
+    /// Fills one spec per sampled row. Each row's edits are what its own path would have made them,
+    /// had it been committed.
+    pub(crate) fn fill(&mut self, tree: SuperTreeView<'_>, batch: &Batch, packed: &Packed) {
+        self.rows.clear();
+        self.edits.clear();
+        let view = packed.view();
+        let mut sampled = view.sampled.iter().map(|&row| row as usize).peekable();
+        for (s, &seq) in view.seqs.iter().enumerate() {
+            let sequence = batch.sequence(seq);
+            let sampling = &sequence.request.sampling;
+            let mut edits = None;
+            while let Some(row) = sampled.next_if(|row| view.rows_of(s).contains(row)) {
+                let edits = *edits.get_or_insert_with(|| {
+                    self.range(|edits| sequence.penalties.text_edits(edits))
+                });
+                self.trace(tree, packed.node_of(row).expect("sampled rows are nodes"));
+                let n_out = batch.n_out(seq) + self.path.len();
+                let path = std::mem::take(&mut self.path);
+                let path_edits =
+                    self.range(|edits| sequence.penalties.path_edits(&path, n_out, edits));
+                self.path = path;
+                self.rows.push(SampleSpec {
+                    seed: sampling.seed,
+                    position: view.position[row] + 1,
+                    temperature: sampling.temperature,
+                    top_k: sampling.top_k,
+                    top_p: sampling.top_p,
+                    min_p: sampling.min_p,
+                    edits,
+                    path_edits,
+                    logprobs: sampling.logprobs,
+                });
+            }
+        }
+    }
+
+    /// Lets `add` append edits and returns their range.
+    fn range(&mut self, add: impl FnOnce(&mut Vec<TokenEdit>)) -> (u32, u32) {
+        let start = self.edits.len() as u32;
+        add(&mut self.edits);
+        (start, self.edits.len() as u32)
+    }
+
+    /// Puts the drafted tokens from below the root down to `node` into `path`.
+    fn trace(&mut self, tree: SuperTreeView<'_>, mut node: usize) {
+        self.path.clear();
+        while tree.parent[node] as usize != node {
+            self.path.push(tree.token[node]);
+            node = tree.parent[node] as usize;
+        }
+        self.path.reverse();
+    }
+}
