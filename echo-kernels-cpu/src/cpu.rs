@@ -1,0 +1,153 @@
+//! The device port on the host, and the choice between reference and fast forms.
+
+use crate::fast::Fast;
+use crate::linear::{Isa, PackedWeight};
+use crate::memory::{Memory, Stored};
+use crate::reference;
+use echo_core::port::{Buffer, Data, Device, Element, Weight};
+use echo_core::sampling;
+use echo_core::{DeviceError, tensor::TensorView};
+use parking_lot::Mutex;
+
+/// Which form of the operations runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// The slow and obvious one, on one thread. Allocates as it likes.
+    Reference,
+    /// The fast one, with the best instruction set of this processor.
+    Fast,
+    /// The fast one, with a given instruction set.
+    With(Isa),
+}
+
+/// How the kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Threads that share an operation, the caller's included; 0 is taken as 1. No result depends
+    /// on it.
+    pub threads: usize,
+    /// The form of the operations.
+    pub path: Path,
+}
+
+impl Default for CpuOptions {
+    /// The fast path on every core the process may use.
+    fn default() -> Self {
+        CpuOptions {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            path: Path::Fast,
+        }
+    }
+}
+
+/// The CPU as a device. Operations run when they are called, one at a time.
+pub struct CpuKernels {
+    pub(crate) state: Mutex<State>,
+}
+
+/// Everything behind the lock.
+pub(crate) struct State {
+    pub(crate) memory: Memory,
+    /// `None` on the reference path.
+    pub(crate) fast: Option<Fast>,
+    pub(crate) slow: Slow,
+}
+
+/// Buffers of the reference path.
+#[derive(Default)]
+pub(crate) struct Slow {
+    /// A copy of an operand that is overwritten.
+    pub(crate) operand: Vec<f32>,
+    pub(crate) sampling: sampling::Scratch,
+}
+
+impl CpuKernels {
+    /// A device with no memory taken yet.
+    ///
+    /// Panics if the system refuses a thread, or if `options.path` names an instruction set that is
+    /// not in [`Isa::available`].
+    pub fn new(options: CpuOptions) -> Self {
+        let fast = match options.path {
+            Path::Reference => None,
+            Path::Fast => Some(Fast::new(options.threads, Isa::detect())),
+            Path::With(isa) => Some(Fast::new(options.threads, isa)),
+        };
+        CpuKernels {
+            state: Mutex::new(State { memory: Memory::default(), fast, slow: Slow::default() }),
+        }
+    }
+}
+
+impl Device for CpuKernels {
+    fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError> {
+        self.state.lock().memory.alloc(element, len, what)
+    }
+
+    fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
+        let mut state = self.state.lock();
+        let stored = match &state.fast {
+            Some(fast) => Stored::Packed(PackedWeight::new(parts, fast.isa())?),
+            None => plain(parts)?,
+        };
+        Ok(state.memory.keep(stored))
+    }
+
+    fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError> {
+        self.state.lock().memory.write(buffer, start, data);
+        Ok(())
+    }
+
+    fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError> {
+        let state = self.state.lock();
+        out.copy_from_slice(&state.memory.floats(buffer)[start..start + out.len()]);
+        Ok(())
+    }
+}
+
+/// Dequantises `parts` one below the other.
+fn plain(parts: &[TensorView<'_>]) -> Result<Stored, DeviceError> {
+    let cols = parts.first().map_or(0, |part| part.cols);
+    let mut values = Vec::new();
+    for part in parts {
+        let bytes = part.dtype.row_bytes(part.cols);
+        let bytes = bytes.and_then(|bytes| bytes.checked_mul(part.rows));
+        if part.cols != cols || bytes != Some(part.bytes.len()) {
+            let why = format!(
+                "tensor {} ({}): {} rows of {} columns in {} bytes beside parts of {cols} columns; \
+                 columns must be whole blocks, agree, and fit the bytes",
+                part.name,
+                part.dtype,
+                part.rows,
+                part.cols,
+                part.bytes.len()
+            );
+            return Err(DeviceError::Unsupported(why));
+        }
+        reference::dequantize(part, &mut values);
+    }
+    Ok(Stored::Plain { values, cols })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_core::DType;
+
+    #[test]
+    fn a_damaged_weight_is_refused_by_name_on_every_path() {
+        for path in [Path::Reference, Path::Fast] {
+            let kernels = CpuKernels::new(CpuOptions { threads: 1, path });
+            for (cols, len) in [(33, 34), (32, 33)] {
+                let tensor = TensorView {
+                    name: "blk.0.weight",
+                    dtype: DType::Q8_0,
+                    rows: 1,
+                    cols,
+                    bytes: &vec![0; len],
+                };
+                let error = kernels.weight(&[tensor]).unwrap_err();
+                assert!(error.to_string().contains("blk.0.weight"), "{error}");
+            }
+        }
+    }
+}

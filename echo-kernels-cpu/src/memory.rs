@@ -1,0 +1,187 @@
+//! The device's memory: buffers, weights and staged rows, all on the host's heap.
+
+use crate::linear::PackedWeight;
+use crate::staged::Staged;
+use echo_core::DeviceError;
+use echo_core::port::{Buffer, Data, Element, Stage, Weight};
+
+/// A device array.
+#[derive(Debug)]
+enum Array {
+    F32(Vec<f32>),
+    U32(Vec<u32>),
+}
+
+/// A weight as the backend's path wants it.
+pub(crate) enum Stored {
+    /// Dequantised to F32, row-major, `[rows, cols]`.
+    Plain { values: Vec<f32>, cols: usize },
+    /// Repacked for the fast linear layer.
+    Packed(PackedWeight),
+}
+
+/// All memory of one device. Ids are indices; nothing is freed before the device is.
+#[derive(Default)]
+pub(crate) struct Memory {
+    arrays: Vec<Array>,
+    weights: Vec<Stored>,
+    stages: Vec<Staged>,
+}
+
+impl Memory {
+    pub(crate) fn alloc(
+        &mut self,
+        element: Element,
+        len: usize,
+        what: &str,
+    ) -> Result<Buffer, DeviceError> {
+        let array = match element {
+            Element::F32 => Array::F32(zeros(len, 0.0, what)?),
+            Element::U32 => Array::U32(zeros(len, 0, what)?),
+        };
+        self.arrays.push(array);
+        Ok(Buffer(self.arrays.len() as u32 - 1))
+    }
+
+    pub(crate) fn keep(&mut self, stored: Stored) -> Weight {
+        self.weights.push(stored);
+        Weight(self.weights.len() as u32 - 1)
+    }
+
+    pub(crate) fn write(&mut self, buffer: Buffer, start: usize, data: Data<'_>) {
+        match (&mut self.arrays[buffer.0 as usize], data) {
+            (Array::F32(array), Data::F32(data)) => {
+                array[start..start + data.len()].copy_from_slice(data);
+            }
+            (Array::U32(array), Data::U32(data)) => {
+                array[start..start + data.len()].copy_from_slice(data);
+            }
+            (Array::F32(_), Data::U32(_)) => panic!("{buffer:?} holds F32, U32 was written"),
+            (Array::U32(_), Data::F32(_)) => panic!("{buffer:?} holds U32, F32 was written"),
+        }
+    }
+
+    pub(crate) fn floats(&self, buffer: Buffer) -> &[f32] {
+        self.arrays[buffer.0 as usize].floats()
+    }
+
+    /// Several F32 buffers at once, to be read and written; they must differ.
+    pub(crate) fn floats_mut<const N: usize>(&mut self, buffers: [Buffer; N]) -> [&mut [f32]; N] {
+        let indices = buffers.map(|b| b.0 as usize);
+        match self.arrays.get_disjoint_mut(indices) {
+            Ok(arrays) => arrays.map(Array::floats_mut),
+            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+        }
+    }
+
+    /// A U32 buffer beside two F32 buffers.
+    pub(crate) fn indexed(
+        &mut self,
+        index: Buffer,
+        x: Buffer,
+        out: Buffer,
+    ) -> (&[u32], &[f32], &mut [f32]) {
+        let indices = [index, x, out].map(|b| b.0 as usize);
+        match self.arrays.get_disjoint_mut(indices) {
+            Ok([Array::U32(index), Array::F32(x), Array::F32(out)]) => (index, x, out),
+            Ok(_) => panic!("the index must be U32 and the operands F32"),
+            Err(_) => panic!("operands must be different buffers of this device: {indices:?}"),
+        }
+    }
+
+    /// The rows of `stage` for the next call, made on its first use.
+    pub(crate) fn stage_mut(&mut self, stage: Stage) -> &mut Staged {
+        let index = stage.0 as usize;
+        if index >= self.stages.len() {
+            self.stages.resize_with(index + 1, Staged::default);
+        }
+        &mut self.stages[index]
+    }
+
+    /// Borrows staged rows beside F32 buffers to be read and written.
+    pub(crate) fn staged_and_floats<const N: usize>(
+        &mut self,
+        stage: Stage,
+        buffers: [Buffer; N],
+    ) -> (&Staged, [&mut [f32]; N]) {
+        let Memory { arrays, stages, .. } = self;
+        let indices = buffers.map(|b| b.0 as usize);
+        match arrays.get_disjoint_mut(indices) {
+            Ok(arrays) => (&stages[stage.0 as usize], arrays.map(Array::floats_mut)),
+            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+        }
+    }
+
+    /// Borrows a weight and staged rows beside an F32 buffer to be written.
+    pub(crate) fn weight_stage_out(
+        &mut self,
+        weight: Weight,
+        stage: Stage,
+        out: Buffer,
+    ) -> (&Stored, &Staged, &mut [f32]) {
+        (
+            &self.weights[weight.0 as usize],
+            &self.stages[stage.0 as usize],
+            self.arrays[out.0 as usize].floats_mut(),
+        )
+    }
+
+    /// Borrows a weight beside two different F32 buffers.
+    pub(crate) fn weight_and_floats<const N: usize>(
+        &mut self,
+        weight: Weight,
+        buffers: [Buffer; N],
+    ) -> (&Stored, [&mut [f32]; N]) {
+        let Memory { arrays, weights, .. } = self;
+        let indices = buffers.map(|b| b.0 as usize);
+        match arrays.get_disjoint_mut(indices) {
+            Ok(arrays) => (&weights[weight.0 as usize], arrays.map(Array::floats_mut)),
+            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+        }
+    }
+}
+
+impl Array {
+    fn floats(&self) -> &[f32] {
+        match self {
+            Array::F32(array) => array,
+            Array::U32(_) => panic!("a U32 buffer was used as F32"),
+        }
+    }
+
+    fn floats_mut(&mut self) -> &mut [f32] {
+        match self {
+            Array::F32(array) => array,
+            Array::U32(_) => panic!("a U32 buffer was used as F32"),
+        }
+    }
+}
+
+fn zeros<T: Clone>(len: usize, zero: T, what: &str) -> Result<Vec<T>, DeviceError> {
+    let mut array = Vec::new();
+    array.try_reserve_exact(len).map_err(|_| DeviceError::OutOfMemory {
+        asked: len.saturating_mul(size_of::<T>()),
+        what: what.to_owned(),
+    })?;
+    array.resize(len, zero);
+    Ok(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_is_an_error_that_names_its_use() {
+        let error = Memory::default().alloc(Element::F32, usize::MAX / 8, "the moon").unwrap_err();
+        assert!(error.to_string().contains("the moon"), "{error}");
+    }
+
+    #[test]
+    fn buffers_start_as_zeros_and_keep_what_was_written() {
+        let mut memory = Memory::default();
+        let buffer = memory.alloc(Element::F32, 4, "test").unwrap();
+        memory.write(buffer, 1, Data::F32(&[5.0, 6.0]));
+        assert_eq!(memory.floats(buffer), [0.0, 5.0, 6.0, 0.0]);
+    }
+}

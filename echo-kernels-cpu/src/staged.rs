@@ -1,0 +1,83 @@
+//! Packed rows that outlive the call that staged them, in vectors that are refilled.
+
+use echo_core::{PackedView, Slot, Token};
+
+/// A copy of a [`PackedView`]. Refilling allocates nothing once the vectors are large enough.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Staged {
+    token: Vec<Token>,
+    position: Vec<u32>,
+    slot: Vec<Slot>,
+    prefix_len: Vec<u32>,
+    ancestors: Vec<u64>,
+    words: usize,
+    seqs: Vec<u32>,
+    row_start: Vec<u32>,
+    drafted_start: Vec<u32>,
+    table: Vec<Slot>,
+    table_start: Vec<u32>,
+    sampled: Vec<u32>,
+}
+
+impl Staged {
+    /// Takes a copy of `packed`. Panics if its parts contradict each other.
+    pub(crate) fn fill(&mut self, packed: PackedView<'_>) {
+        check(packed);
+        refill(&mut self.token, packed.token);
+        refill(&mut self.position, packed.position);
+        refill(&mut self.slot, packed.slot);
+        refill(&mut self.prefix_len, packed.prefix_len);
+        refill(&mut self.ancestors, packed.ancestors);
+        self.words = packed.words;
+        refill(&mut self.seqs, packed.seqs);
+        refill(&mut self.row_start, packed.row_start);
+        refill(&mut self.drafted_start, packed.drafted_start);
+        refill(&mut self.table, packed.table);
+        refill(&mut self.table_start, packed.table_start);
+        refill(&mut self.sampled, packed.sampled);
+    }
+
+    pub(crate) fn view(&self) -> PackedView<'_> {
+        PackedView {
+            token: &self.token,
+            position: &self.position,
+            slot: &self.slot,
+            prefix_len: &self.prefix_len,
+            ancestors: &self.ancestors,
+            words: self.words,
+            seqs: &self.seqs,
+            row_start: &self.row_start,
+            drafted_start: &self.drafted_start,
+            table: &self.table,
+            table_start: &self.table_start,
+            sampled: &self.sampled,
+        }
+    }
+}
+
+fn refill<T: Copy>(into: &mut Vec<T>, from: &[T]) {
+    into.clear();
+    into.extend_from_slice(from);
+}
+
+/// The lengths must agree, and every row must see at least itself.
+fn check(packed: PackedView<'_>) {
+    let rows = packed.rows();
+    let n_seqs = packed.n_seqs();
+    assert_eq!(packed.position.len(), rows, "positions per row");
+    assert_eq!(packed.slot.len(), rows, "slots per row");
+    assert_eq!(packed.prefix_len.len(), rows, "prefixes per row");
+    assert_eq!(packed.ancestors.len(), rows * packed.words, "ancestor sets");
+    assert_eq!(packed.row_start.len(), n_seqs + 1, "first rows");
+    assert_eq!(packed.drafted_start.len(), n_seqs, "first drafted rows");
+    assert_eq!(packed.table_start.len(), n_seqs + 1, "first table entries");
+    for s in 0..n_seqs {
+        let table = packed.table_of(s).len();
+        for row in packed.rows_of(s) {
+            let prefix = packed.prefix_len[row] as usize;
+            let seen = packed.ancestors_of(row).iter().any(|&word| word != 0);
+            assert!(prefix > 0 || seen, "row {row} sees nothing");
+            assert!(prefix <= table, "row {row} reads {prefix} of {table} positions");
+        }
+    }
+}
