@@ -1,0 +1,187 @@
+//! What goes wrong touches the request concerned and nobody else, and leaves no slot behind.
+
+mod testkit;
+
+use echo_core::{Budget, DeviceError, Plan, Sampling, Solver, SuperTreeView, Token};
+use echo_gate::Always;
+use echo_model::sim::{FailAt, SimDraft, SimDrafter, SimOptions, SimTarget};
+use echo_runtime::{Engine, FinishReason, Options, Output, Parts, RejectReason, Request, Stops};
+use std::sync::Arc;
+use testkit::oracle;
+use testkit::small_limits;
+use testkit::solvers::Greedy;
+use testkit::vocab::SmallVocab;
+
+/// An engine on a simulated pair, and a handle of its target and drafter.
+fn engine(seed: u64, solver: Box<dyn Solver>) -> (Engine, SimTarget, SimDrafter) {
+    let limits = small_limits();
+    let target = SimTarget::new(SimOptions {
+        kv_slots: limits.kv_slots,
+        context_max: limits.context_max,
+        ..SimOptions::small(seed)
+    });
+    let draft = SimDraft { law: target.law(), agreement: vec![0.9; 4], silence: 0.0, unruly: 0.0 };
+    let drafter = SimDrafter::new(draft);
+    let parts = Parts {
+        target: Box::new(target.clone()),
+        drafter: Box::new(drafter.clone()),
+        gate: Box::new(Always),
+        solver,
+        vocab: Arc::new(SmallVocab),
+    };
+    let engine = Engine::new(parts, limits, Options::default()).expect("small limits are legal");
+    (engine, target, drafter)
+}
+
+fn request(first: Token) -> Request {
+    let stops = Stops { max_tokens: Some(24), ignore_eos: true, ..Stops::default() };
+    let sampling = Sampling { temperature: 0.7, seed: u64::from(first), ..Sampling::default() };
+    let prompt = (0..20).map(|i| (first + i) % 32).collect();
+    Request { stops, sampling, ..Request::new(prompt) }
+}
+
+/// Steps until idle; returns the tokens and end of each of `n` requests, and the failed steps.
+fn run(engine: &mut Engine, n: usize) -> (Vec<(Vec<Token>, FinishReason)>, usize) {
+    let mut out = Output::default();
+    let mut failed = 0;
+    while !engine.is_idle() {
+        failed += usize::from(engine.step(&mut out).is_err());
+        engine.audit();
+    }
+    let answers = (0..n).map(|r| {
+        let id = echo_core::SeqId(r as u64);
+        let tokens = out.committed.iter().filter(|c| c.id == id).map(|c| c.token).collect();
+        let end = out.finished.iter().find(|f| f.id == id).expect("every request ends");
+        (tokens, end.reason.clone())
+    });
+    (answers.collect(), failed)
+}
+
+#[test]
+fn a_failed_step_commits_nothing_and_can_be_tried_again() {
+    let lost = || DeviceError::Failed("injected".into());
+    for seed in 0..50 {
+        let (mut engine, target, drafter) = engine(seed, Box::new(Greedy));
+        for r in 0..4 {
+            engine.submit(request(r)).expect("a good request");
+        }
+        target.fail(seed % 5, FailAt::Start, lost());
+        target.fail(5 + seed % 7, FailAt::End, lost());
+        drafter.fail(2 + seed % 11, lost());
+        let (answers, failed) = run(&mut engine, 4);
+        assert_eq!(failed, 3, "seed {seed}: all three failures were met");
+        for (r, (tokens, reason)) in answers.into_iter().enumerate() {
+            let want = oracle::decode(target.law(), &request(r as u32), 96, &[]);
+            assert_eq!((tokens, reason), (want.tokens, want.reason), "seed {seed}, request {r}");
+        }
+        assert!(target.faults().is_empty(), "{:?}", target.faults());
+    }
+}
+
+#[test]
+fn a_row_without_numbers_ends_its_request_alone() {
+    for seed in 0..50 {
+        let (mut engine, target, _) = engine(seed, Box::new(Greedy));
+        for r in 0..3 {
+            engine.submit(request(r)).expect("a good request");
+        }
+        // Requests are seated in order, so place 1 is request 1; its prompt ends at position 19.
+        let spoilt = 19 + seed as usize % 20;
+        target.spoil(1, spoilt as u32);
+        let (answers, _) = run(&mut engine, 3);
+        for (r, (tokens, reason)) in answers.into_iter().enumerate() {
+            let spoilt = if r == 1 { vec![spoilt] } else { Vec::new() };
+            let want = oracle::decode(target.law(), &request(r as u32), 96, &spoilt);
+            assert_eq!((tokens, reason), (want.tokens, want.reason), "seed {seed}, request {r}");
+        }
+    }
+}
+
+/// Keeps one node more than the budget allows, or an orphan, or drops a root.
+struct Unruly(usize);
+
+impl Solver for Unruly {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+        match self.0 {
+            0 => (0..tree.len()).take(budget.rows + 1).for_each(|n| plan.keep(n)),
+            1 => plan.keep(tree.len() - 1),
+            _ => plan.remove(0),
+        }
+    }
+}
+
+#[test]
+fn a_solver_that_breaks_the_rules_costs_time_only() {
+    for kind in 0..3 {
+        let (mut engine, target, _) = engine(9, Box::new(Unruly(kind)));
+        for r in 0..4 {
+            engine.submit(request(r)).expect("a good request");
+        }
+        let (answers, failed) = run(&mut engine, 4);
+        assert!(engine.totals().policy_faults > 0, "kind {kind} was caught");
+        assert_eq!(failed, 0);
+        for (r, (tokens, reason)) in answers.into_iter().enumerate() {
+            let want = oracle::decode(target.law(), &request(r as u32), 96, &[]);
+            assert_eq!((tokens, reason), (want.tokens, want.reason), "kind {kind}, request {r}");
+        }
+    }
+}
+
+#[test]
+fn an_abort_ends_everybody_and_frees_everything() {
+    let (mut engine, ..) = engine(1, Box::new(Greedy));
+    for r in 0..6 {
+        engine.submit(request(r)).expect("a good request");
+    }
+    let mut out = Output::default();
+    for _ in 0..3 {
+        engine.step(&mut out).expect("nothing fails here");
+    }
+    engine.abort(&DeviceError::Lost("gone".into()), &mut out);
+    assert_eq!(out.finished.len(), 6);
+    assert!(engine.is_idle());
+    engine.audit();
+}
+
+#[test]
+fn bad_requests_are_refused_by_name_and_disturb_nobody() {
+    let (mut engine, ..) = engine(1, Box::new(Greedy));
+    let mut refuse = |request: Request| engine.submit(request).expect_err("refused").to_string();
+    let base = || request(1);
+    let stops = |stops: Stops| Request { stops, ..base() };
+    let sampling = |sampling: Sampling| Request { sampling, ..base() };
+    let cases = [
+        (Request { prompt: vec![], ..base() }, "the prompt is empty"),
+        (Request { prompt: vec![1; 96], ..base() }, "the prompt has 96 tokens and the context 96"),
+        (Request { prompt: vec![32], ..base() }, "token 32 is not in the vocabulary of 32"),
+        (stops(Stops { max_tokens: Some(0), ..Stops::default() }), "max_tokens is 0"),
+        (
+            stops(Stops { max_tokens: Some(2), min_tokens: 3, ..Stops::default() }),
+            "min_tokens is 3, above max_tokens",
+        ),
+        (stops(Stops { strings: vec![String::new()], ..Stops::default() }), "a stop string must"),
+        (stops(Stops { strings: vec!["x".into(); 17], ..Stops::default() }), "stop strings are 17"),
+        (stops(Stops { tokens: vec![99], ..Stops::default() }), "token 99 is not in"),
+        (stops(Stops { tokens: vec![1; 65], ..Stops::default() }), "stop tokens are 65"),
+        (sampling(Sampling { temperature: -1.0, ..Sampling::default() }), "temperature is -1"),
+        (sampling(Sampling { logprobs: Some(9), ..Sampling::default() }), "logprobs is 9"),
+    ];
+    for (request, message) in cases {
+        let refused = refuse(request);
+        assert!(refused.starts_with(message), "{refused:?} should say {message:?}");
+    }
+    assert!(engine.is_idle());
+}
+
+#[test]
+fn a_full_queue_refuses_and_goes_on() {
+    let (mut engine, ..) = engine(1, Box::new(Greedy));
+    let queue_max = Options::default().queue_max;
+    for _ in 0..queue_max {
+        engine.submit(request(1)).expect("there is room");
+    }
+    let refused = engine.submit(request(1));
+    assert_eq!(refused, Err(RejectReason::QueueFull { waiting: queue_max }));
+    engine.step(&mut Output::default()).expect("nothing fails here");
+    assert!(engine.submit(request(1)).is_ok(), "those that were seated made room");
+}
