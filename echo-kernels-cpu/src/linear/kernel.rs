@@ -10,6 +10,8 @@
 //! - float activations: two chains, over even and over odd columns in ascending order, of
 //!   `chain = fma(w, x, chain)` (portable: multiply, then add); the output is even + odd.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::format::{Format, LANES, Tile};
 use super::isa::Isa;
 use super::portable;
@@ -49,6 +51,11 @@ pub(super) enum Acts<'a> {
 /// Fills `sums`, one entry per row, at most [`ROWS_MAX`]. `isa` must be available here.
 pub(super) fn run(isa: Isa, format: Format, tile: Tile<'_>, acts: Acts<'_>, sums: &mut [Sums]) {
     match (isa, format, acts) {
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512Vnni, Format::Blocks(form), Acts::Ints(x)) => {
+            // SAFETY: the instruction set is available here.
+            unsafe { avx512::ints(form, tile, x, sums) }
+        }
         (_, Format::Blocks(form), Acts::Ints(x)) => portable::ints(form, tile, x, sums),
         (_, _, Acts::Floats(x)) => portable::floats(format, tile, x, sums),
         (_, Format::Dense(_), Acts::Ints(_)) => unreachable!("dense weights take floats"),

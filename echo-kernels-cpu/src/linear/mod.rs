@@ -7,6 +7,8 @@
 //! Reading order: `isa`, `format` (how a packed weight lies in memory), `pack`, `quantize`,
 //! `kernel` (the contract of a kernel), `portable`, the files of each instruction set, `weight`.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod format;
 mod isa;
 mod kernel;

@@ -1,0 +1,191 @@
+//! The integer kernels for AVX-512 with VNNI.
+//!
+//! A 512-bit register holds four columns of 16 output rows. `vpdpbusd` multiplies them by four
+//! activations, broadcast from memory, and adds the products to 16 32-bit sums; eight of these make
+//! a block. Weights are the unsigned operand, so the zero of a weight is taken out by starting the
+//! sums at `-zero Σq_x`. Unpacked weights stay in eight registers for up to 16 rows.
+
+use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
+use super::kernel::{Ints, ROWS_MAX, Sums};
+use std::arch::x86_64::*;
+
+/// One tile; see [`super::kernel`] for the order of operations.
+///
+/// # Safety
+///
+/// The processor has the features of `Isa::Avx512Vnni`.
+pub(super) unsafe fn ints(form: Blocks, tile: Tile<'_>, x: Ints<'_>, sums: &mut [Sums]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match form {
+            Q4_0 => by_rows::<true, false, false, false, 3>(form, tile, x, sums),
+            Q4_1 => by_rows::<true, false, true, false, 0>(form, tile, x, sums),
+            Q4K => by_rows::<true, true, true, false, 0>(form, tile, x, sums),
+            Q8_0 => by_rows::<false, false, false, false, 7>(form, tile, x, sums),
+            Q6K => by_rows::<false, true, false, true, 5>(form, tile, x, sums),
+            _ => unreachable!("a form without a kernel: {form:?}"),
+        }
+    }
+}
+
+/// Picks the kernel for the number of rows, so that its sums live in registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
+fn by_rows<
+    const NIBBLES: bool,
+    const WIDE: bool,
+    const MIN: bool,
+    const HALVES: bool,
+    const ZERO_LOG2: u32,
+>(
+    form: Blocks,
+    tile: Tile<'_>,
+    x: Ints<'_>,
+    sums: &mut [Sums],
+) {
+    let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
+    // Every address of `rows` is within these bounds.
+    assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
+    assert!(tile.scales.len() >= blocks * form.block_scale_bytes());
+    assert!(tile.payload.len() >= blocks * form.block_payload_bytes());
+    assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
+    assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
+    assert!(x.minus_sum.len() >= rows * blocks && x.minus_half.len() >= rows * blocks * 2);
+    macro_rules! pick {
+        ($($n:literal)*) => {
+            match rows {
+                $($n => {
+                    let kernel = rows_of::<NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2, $n>;
+                    // SAFETY: the bounds above, and the features of this function.
+                    unsafe { kernel(form, tile, x, sums.as_mut_ptr()) }
+                })*
+                _ => unreachable!("more rows than a call may have"),
+            }
+        };
+    }
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+}
+
+/// # Safety
+///
+/// The bounds checked by `by_rows` hold, and `sums` has `M` entries.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
+unsafe fn rows_of<
+    const NIBBLES: bool,
+    const WIDE: bool,
+    const MIN: bool,
+    const HALVES: bool,
+    const ZERO_LOG2: u32,
+    const M: usize,
+>(
+    form: Blocks,
+    tile: Tile<'_>,
+    x: Ints<'_>,
+    out: *mut Sums,
+) {
+    let blocks = tile.cols / BLOCK;
+    let mut sums = [_mm512_setzero_ps(); M];
+    for block in 0..blocks {
+        // SAFETY: `block` is below the blocks of the tile and `row` below `M`, and the bounds of
+        // `by_rows` hold for all of both. Loads are unaligned.
+        unsafe {
+            let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
+            let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
+            let weights = unpack::<NIBBLES>(payload);
+            let scale = term::<WIDE>(scales, 0);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let at = row * blocks + block;
+                let q = x.q.as_ptr().add(row * x.cols + block * BLOCK).cast::<i32>();
+                let x_scale = _mm512_set1_ps(*x.scale.as_ptr().add(at));
+                if HALVES {
+                    for half in 0..2 {
+                        let minus = *x.minus_half.as_ptr().add(at * 2 + half);
+                        let start = _mm512_slli_epi32::<ZERO_LOG2>(_mm512_set1_epi32(minus));
+                        let dot = dot::<4>(start, &weights[half * 4..], q.add(half * 4));
+                        let scale = _mm512_mul_ps(term::<WIDE>(scales, half), x_scale);
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
+                    }
+                } else {
+                    let start = if MIN {
+                        _mm512_setzero_si512()
+                    } else {
+                        let minus = *x.minus_sum.as_ptr().add(at);
+                        _mm512_slli_epi32::<ZERO_LOG2>(_mm512_set1_epi32(minus))
+                    };
+                    let dot = dot::<8>(start, &weights, q);
+                    let scale = _mm512_mul_ps(scale, x_scale);
+                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
+                }
+                if MIN {
+                    let x_sum = _mm512_set1_ps(*x.scaled_sum.as_ptr().add(at));
+                    *sum = _mm512_fmadd_ps(term::<WIDE>(scales, 1), x_sum, *sum);
+                }
+            }
+        }
+    }
+    for (row, sum) in sums.iter().enumerate() {
+        // SAFETY: `out` has `M` entries of 16 floats.
+        unsafe { _mm512_storeu_ps(out.add(row).cast(), *sum) };
+    }
+}
+
+/// The eight groups of four columns of a block, one weight per byte.
+///
+/// # Safety
+///
+/// `payload` has the bytes of a block.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn unpack<const NIBBLES: bool>(payload: *const u8) -> [__m512i; 8] {
+    let mut weights = [_mm512_setzero_si512(); 8];
+    // SAFETY: a block has four lines of nibbles or eight of bytes.
+    unsafe {
+        if NIBBLES {
+            let mask = _mm512_set1_epi8(15);
+            for group in 0..4 {
+                let line = _mm512_loadu_si512(payload.add(group * LINE).cast());
+                weights[group] = _mm512_and_si512(line, mask);
+                weights[group + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(line), mask);
+            }
+        } else {
+            for (group, weight) in weights.iter_mut().enumerate() {
+                *weight = _mm512_loadu_si512(payload.add(group * LINE).cast());
+            }
+        }
+    }
+    weights
+}
+
+/// Scale or minimum number `term` of a block, for the 16 rows.
+///
+/// # Safety
+///
+/// `scales` has the terms of a block, and `term` is one of them.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn term<const WIDE: bool>(scales: *const u8, term: usize) -> __m512 {
+    // SAFETY: 16 terms of 4 or 2 bytes follow each other.
+    unsafe {
+        if WIDE {
+            _mm512_loadu_ps(scales.add(term * LANES * 4).cast())
+        } else {
+            _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(term * LANES * 2).cast()))
+        }
+    }
+}
+
+/// `start` plus the products of `N` groups.
+///
+/// # Safety
+///
+/// `q` has `4 N` activations.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dot<const N: usize>(start: __m512i, weights: &[__m512i], q: *const i32) -> __m512i {
+    let mut dot = start;
+    for (group, weight) in weights[..N].iter().enumerate() {
+        // SAFETY: `group` is below `N`.
+        let x = _mm512_set1_epi32(unsafe { q.add(group).read_unaligned() });
+        dot = _mm512_dpbusd_epi32(dot, *weight, x);
+    }
+    dot
+}
