@@ -14,8 +14,10 @@ pub mod config;
 pub mod error;
 pub mod gguf;
 mod mapping;
+pub mod ngram;
 pub mod role;
 pub mod rope;
+pub mod sim;
 pub mod tensor;
 
 pub use checkpoint::Checkpoint;
@@ -24,4 +26,3 @@ pub use error::ModelError;
 pub use role::Role;
 pub use rope::rope_table;
 pub use tensor::Tensor;
-pub mod sim;
