@@ -40,7 +40,7 @@ pub struct Options {
     /// Tree rows in one forward at most, roots included, but never fewer than roots: the `K_max` of
     /// ECHO. `None` leaves it to the solver and the limits.
     pub budget: Option<usize>,
-    /// Requests that may wait.
+    /// Requests that may wait, beyond those that have or can have a place.
     pub queue_max: usize,
     /// Whether committed prefixes are kept for later requests.
     pub prefix_cache: bool,
@@ -152,8 +152,9 @@ impl Engine {
     /// Takes a request into the queue, or says why not.
     pub fn submit(&mut self, request: Request) -> Result<SeqId, RejectReason> {
         request.check(self.parts.vocab.as_ref(), &self.limits)?;
-        if self.queue.len() >= self.options.queue_max {
-            return Err(RejectReason::QueueFull { waiting: self.queue.len() });
+        let open_max = self.limits.seqs_max + self.options.queue_max;
+        if self.batch.n_live() + self.queue.len() >= open_max {
+            return Err(RejectReason::QueueFull { waiting: self.options.queue_max });
         }
         let id = SeqId(self.next_id);
         self.next_id += 1;

@@ -177,11 +177,12 @@ fn bad_requests_are_refused_by_name_and_disturb_nobody() {
 fn a_full_queue_refuses_and_goes_on() {
     let (mut engine, ..) = engine(1, Box::new(Greedy));
     let queue_max = Options::default().queue_max;
-    for _ in 0..queue_max {
+    for _ in 0..queue_max + small_limits().seqs_max {
         engine.submit(request(1)).expect("there is room");
     }
     let refused = engine.submit(request(1));
     assert_eq!(refused, Err(RejectReason::QueueFull { waiting: queue_max }));
     engine.step(&mut Output::default()).expect("nothing fails here");
-    assert!(engine.submit(request(1)).is_ok(), "those that were seated made room");
+    engine.cancel(echo_core::SeqId(7), &mut Output::default());
+    assert!(engine.submit(request(1)).is_ok(), "one that left made room");
 }
