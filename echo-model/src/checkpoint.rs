@@ -1,12 +1,14 @@
 //! A model's weights and configuration, whatever format they come in.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use echo_core::DType;
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::folder::Folder;
 use crate::gguf::Gguf;
 use crate::role::Role;
 use crate::tensor::{Tensor, deinterleave};
@@ -21,8 +23,9 @@ pub struct Checkpoint {
 }
 
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     Gguf(Gguf),
+    Folder(Folder),
 }
 
 /// A tensor before its row order is settled.
@@ -39,9 +42,16 @@ impl Checkpoint {
     ///
     /// Files above 1 MiB are mapped, not read: they must not be changed while the checkpoint lives.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let gguf = Gguf::open(path)?;
-        let config = ModelConfig::from_gguf(path, &gguf)?;
-        let checkpoint = Checkpoint { path: path.to_owned(), source: Source::Gguf(gguf), config };
+        let (source, config) = if path.is_dir() {
+            let folder = Folder::open(path)?;
+            let config = ModelConfig::from_json(&path.join("config.json"), folder.config_json())?;
+            (Source::Folder(folder), config)
+        } else {
+            let gguf = Gguf::open(path)?;
+            let config = ModelConfig::from_gguf(path, &gguf)?;
+            (Source::Gguf(gguf), config)
+        };
+        let checkpoint = Checkpoint { path: path.to_owned(), source, config };
         checkpoint.check()?;
         Ok(checkpoint)
     }
@@ -54,6 +64,10 @@ impl Checkpoint {
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The tensor with this role. q and k come in half-rotated order: column `i` of a head is
@@ -91,23 +105,34 @@ impl Checkpoint {
         })
     }
 
+    fn name(&self, role: Role) -> String {
+        match &self.source {
+            Source::Gguf(_) => role.gguf_name(),
+            Source::Folder(_) => role.folder_name(),
+        }
+    }
+
     /// Looks a tensor up under the name its format gives it, and checks its shape.
     fn stored(&self, role: Role) -> Result<Stored<'_>, ModelError> {
-        let (name, stored) = match &self.source {
-            Source::Gguf(gguf) => {
-                let name = role.gguf_name();
-                let stored = gguf.tensor(&name).map(|tensor| {
-                    let rows = tensor.dims[1..].iter().product::<u64>();
-                    Stored {
-                        name: Cow::Borrowed(tensor.name),
-                        dtype: tensor.dtype,
-                        rows: rows as usize,
-                        cols: tensor.dims[0] as usize,
-                        bytes: tensor.bytes,
-                    }
-                });
-                (name, stored)
-            }
+        let name = self.name(role);
+        let stored = match &self.source {
+            Source::Gguf(gguf) => gguf.tensor(&name).map(|tensor| Stored {
+                name: Cow::Borrowed(tensor.name),
+                dtype: tensor.dtype,
+                rows: tensor.dims[1..].iter().product::<u64>() as usize,
+                cols: tensor.dims[0] as usize,
+                bytes: tensor.bytes,
+            }),
+            Source::Folder(folder) => folder.tensor(&name)?.map(|tensor| {
+                let (cols, rows) = tensor.shape.split_last().map_or((1, &[][..]), |(c, r)| (*c, r));
+                Stored {
+                    name: Cow::Owned(name.clone()),
+                    dtype: tensor.dtype,
+                    rows: rows.iter().product(),
+                    cols,
+                    bytes: tensor.bytes,
+                }
+            }),
         };
         let Some(stored) = stored else {
             return Err(ModelError::MissingTensor { path: self.path.clone(), tensor: name });
@@ -130,6 +155,7 @@ impl Checkpoint {
         // the file has tensors.
         let n_tensors = match &self.source {
             Source::Gguf(gguf) => gguf.tensors().len(),
+            Source::Folder(folder) => folder.names().len(),
         };
         if self.config.n_layers > n_tensors {
             self.stored(Role::AttnNorm(self.config.n_layers - 1))?;
@@ -152,13 +178,19 @@ impl Checkpoint {
 
     /// A tensor without a role is a bias or a variant: leaving it out would be another model.
     fn check_nothing_else(&self, roles: &[Role]) -> Result<(), ModelError> {
-        let Source::Gguf(gguf) = &self.source;
-        let known: std::collections::HashSet<String> =
-            roles.iter().map(|role| role.gguf_name()).collect();
-        let extra = gguf
-            .tensors()
-            .map(|tensor| tensor.name)
-            .find(|&name| !known.contains(name) && name != "rope_freqs.weight");
+        let known: HashSet<String> = roles.iter().map(|&role| self.name(role)).collect();
+        let extra = match &self.source {
+            Source::Gguf(gguf) => gguf
+                .tensors()
+                .map(|tensor| tensor.name)
+                .find(|&name| !known.contains(name) && name != "rope_freqs.weight"),
+            // A tied head is sometimes stored again, and old files hold rotary frequencies.
+            Source::Folder(folder) => folder
+                .names()
+                .filter(|&name| !(self.config.tied && name == Role::Output.folder_name()))
+                .filter(|name| !name.ends_with("rotary_emb.inv_freq"))
+                .find(|&name| !known.contains(name)),
+        };
         match extra {
             Some(name) => Err(ModelError::UnexpectedTensor {
                 path: self.path.clone(),

@@ -99,6 +99,22 @@ pub enum ModelError {
         /// What is wanted there.
         expected: &'static str,
     },
+    /// A tokenizer that is missing, of another kind, or contradicts itself.
+    #[error("{path}: tokenizer: {why}", path = .path.display())]
+    Tokenizer {
+        /// File or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A chat template that is missing or does not parse.
+    #[error("{path}: chat template: {why}", path = .path.display())]
+    Template {
+        /// File or folder.
+        path: PathBuf,
+        /// What is wrong with it, and the remedy.
+        why: String,
+    },
 }
 
 impl ModelError {

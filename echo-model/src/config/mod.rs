@@ -1,6 +1,7 @@
 //! The hyper-parameters of a model, read from GGUF metadata or a `config.json` and validated.
 
 mod from_gguf;
+mod from_json;
 
 use std::path::Path;
 

@@ -2,3 +2,4 @@
 
 mod default_model;
 mod support;
+mod tokenizer;

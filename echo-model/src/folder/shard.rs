@@ -1,0 +1,72 @@
+//! One safetensors file.
+
+use std::path::{Path, PathBuf};
+
+use echo_core::DType;
+use safetensors::tensor::Metadata;
+use safetensors::{Dtype, SafeTensors};
+
+use super::FolderTensor;
+use crate::error::ModelError;
+use crate::mapping::Mapping;
+
+/// Longest header read, in bytes: parsed, a hostile one costs a dozen times as much memory. The
+/// headers of published models of the supported families have some 100 KB.
+const HEADER_MAX: u64 = 2 << 20;
+
+/// A mapped file and its parsed header.
+#[derive(Debug)]
+pub(super) struct Shard {
+    path: PathBuf,
+    name: String,
+    bytes: Mapping,
+    /// Where the data section begins.
+    data: usize,
+    metadata: Metadata,
+}
+
+impl Shard {
+    pub(super) fn open(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let path = folder.join(name);
+        let bytes = Mapping::open(&path)?;
+        let fault = |why| ModelError::Safetensors { path: path.clone(), why };
+        let declared = bytes.first_chunk().map(|len| u64::from_le_bytes(*len));
+        if let Some(declared) = declared.filter(|&len| len > HEADER_MAX) {
+            let why = format!("header of {declared} bytes; at most {HEADER_MAX} are accepted");
+            return Err(fault(why));
+        }
+        // The crate checks that tensors are contiguous, do not overlap and fill the file.
+        let (header, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| fault(error.to_string()))?;
+        Ok(Shard { name: name.to_owned(), data: header + 8, path, bytes, metadata })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// The tensor called `name`, which must be one of [`names`](Self::names).
+    pub(super) fn tensor(&self, name: &str) -> Result<FolderTensor<'_>, ModelError> {
+        let fault = |why| ModelError::Safetensors { path: self.path.clone(), why };
+        let info = self.metadata.info(name);
+        let info = info.ok_or_else(|| fault(format!("tensor `{name}` is not in the header")))?;
+        let dtype = match info.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => {
+                return Err(fault(format!(
+                    "tensor `{name}` has element type {other:?}; supported are F32, F16 and BF16"
+                )));
+            }
+        };
+        let (from, to) = info.data_offsets;
+        let bytes = self.bytes.get(self.data + from..self.data + to);
+        let bytes = bytes.ok_or_else(|| fault(format!("tensor `{name}` ends beyond the file")))?;
+        Ok(FolderTensor { dtype, shape: &info.shape, bytes })
+    }
+}

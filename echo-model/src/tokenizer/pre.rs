@@ -1,0 +1,56 @@
+//! The known ways to cut a text into words before merging, by the names GGUF gives them.
+
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior};
+
+/// How one family of vocabularies cuts texts.
+pub(super) struct Pre {
+    pub(super) normalizer: Option<NormalizerWrapper>,
+    pub(super) words: PreTokenizerWrapper,
+    /// Whether a word that is a token is left unmerged.
+    pub(super) ignore_merges: bool,
+    /// Whether prompts begin with BOS where the file does not say.
+    pub(super) adds_bos: bool,
+}
+
+/// Llama 3's words: digits in threes.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Qwen2's words: digits one by one.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The words of the vocabulary called `name` in `tokenizer.ggml.pre`.
+pub(super) fn named(name: &str) -> Result<Pre, String> {
+    let plain = |words| Pre { normalizer: None, words, ignore_merges: false, adds_bos: false };
+    match name {
+        "gpt-2" | "gpt2" | "default" => Ok(plain(byte_level(true).into())),
+        "smollm" => {
+            let digits = Digits::new(true).into();
+            Ok(plain(Sequence::new(vec![digits, byte_level(true).into()]).into()))
+        }
+        "llama-bpe" | "llama3" | "llama-v3" => {
+            Ok(Pre { ignore_merges: true, adds_bos: true, ..plain(split(LLAMA3)?) })
+        }
+        "qwen2" => Ok(Pre { normalizer: Some(NFC.into()), ..plain(split(QWEN2)?) }),
+        _ => Err(format!(
+            "pre-tokenizer `{name}` is not supported; supported are gpt-2, smollm, llama-bpe and \
+             qwen2"
+        )),
+    }
+}
+
+fn byte_level(splits: bool) -> ByteLevel {
+    ByteLevel::new(false, false, splits)
+}
+
+fn split(pattern: &str) -> Result<PreTokenizerWrapper, String> {
+    let pattern = SplitPattern::Regex(pattern.to_owned());
+    let words = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+        .map_err(|error| error.to_string())?;
+    Ok(Sequence::new(vec![words.into(), byte_level(false).into()]).into())
+}
