@@ -1,0 +1,310 @@
+//! What a forward costs, as measured on the shapes the engine really runs.
+//!
+//! One curve per measured KV length gives the time of a target forward by its rows. Between two KV
+//! lengths the time is linear (attention reads each cached token once). Between two measured row
+//! counts it depends on the machine: see [`Between`]. Beyond the largest the curve is continued
+//! upwards, since nobody promises more rows for free.
+
+/// What happens between two measured row counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// Rows are padded to the next measured count, whose time they take: devices that replay
+    /// captured graphs. The measured counts are the edges of the buckets.
+    Step,
+    /// Time grows evenly: CPUs, and devices that launch what they are given.
+    Linear,
+}
+
+/// One timed forward.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Rows of the forward, at least 1.
+    pub rows: usize,
+    /// Mean number of cached tokens of its sequences.
+    pub kv_len: usize,
+    /// Microseconds it took.
+    pub us: f64,
+}
+
+/// The fallback of ECHO eq. 2, where nothing was measured: `T_ar · (1 + γ · [K − K_max]⁺)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hinge {
+    /// `T_ar`: microseconds of a forward up to the knee.
+    pub ar_us: f64,
+    /// `γ`: growth per row beyond the knee, as a share of `ar_us`; at least 0.
+    pub gamma: f64,
+    /// `K_max`: rows up to which the forward is bound by reading weights; at least 1.
+    pub rows_knee: usize,
+}
+
+/// Times of the step's parts. See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CostTable {
+    /// By ascending KV length.
+    verify: Vec<(usize, Curve)>,
+    draft: Option<Curve>,
+    host_us: f64,
+    between: Between,
+    edges: Vec<usize>,
+}
+
+/// Times by ascending rows; never falling.
+#[derive(Clone, Debug, PartialEq)]
+struct Curve {
+    points: Vec<(usize, f64)>,
+}
+
+/// Measurements that make no cost table.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum CostError {
+    /// Nothing was measured.
+    #[error("no sample of a target forward; measure some or use CostTable::hinge")]
+    Empty,
+    /// A time that no clock shows.
+    #[error("{us} us for {rows} rows is no time; it must be finite and above 0")]
+    Time {
+        /// Rows of the sample.
+        rows: usize,
+        /// Its time.
+        us: f64,
+    },
+    /// A forward without rows.
+    #[error("a sample has 0 rows; a forward has at least 1")]
+    NoRows,
+    /// A host time or a growth below 0, or not finite.
+    #[error("{what} is {value}; it must be finite and at least 0")]
+    Negative {
+        /// The quantity.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+impl CostTable {
+    /// A table of timed target forwards, timed draft passes (their `kv_len` plays no part; none at
+    /// all makes drafting free) and the host's time per step.
+    ///
+    /// Repeated samples are reduced to their median. Where the time falls as rows grow, which only
+    /// noise does, the points are levelled to their mean; jumps upwards stay.
+    pub fn from_samples(
+        verify: &[Sample],
+        draft: &[Sample],
+        host_us: f64,
+        between: Between,
+    ) -> Result<Self, CostError> {
+        if verify.is_empty() {
+            return Err(CostError::Empty);
+        }
+        if !(host_us.is_finite() && host_us >= 0.0) {
+            return Err(CostError::Negative { what: "host time", value: host_us });
+        }
+        for &Sample { rows, us, .. } in verify.iter().chain(draft) {
+            if rows == 0 {
+                return Err(CostError::NoRows);
+            }
+            if !(us.is_finite() && us > 0.0) {
+                return Err(CostError::Time { rows, us });
+            }
+        }
+        let sorted = |mut list: Vec<usize>| {
+            list.sort_unstable();
+            list.dedup();
+            list
+        };
+        let edges = sorted(verify.iter().map(|s| s.rows).collect());
+        let curve_at = |kv_len| {
+            let at = |s: &&Sample| s.kv_len == kv_len;
+            (kv_len, Curve::fit(verify.iter().filter(at).map(|s| (s.rows, s.us)).collect()))
+        };
+        let verify =
+            sorted(verify.iter().map(|s| s.kv_len).collect()).into_iter().map(curve_at).collect();
+        let draft = draft.iter().map(|s| (s.rows, s.us)).collect::<Vec<_>>();
+        let draft = (!draft.is_empty()).then(|| Curve::fit(draft));
+        Ok(CostTable { verify, draft, host_us, between, edges })
+    }
+
+    /// The hinge of the ECHO paper as a table of three points.
+    pub fn hinge(hinge: Hinge) -> Result<Self, CostError> {
+        let Hinge { ar_us, gamma, rows_knee } = hinge;
+        if !(gamma.is_finite() && gamma >= 0.0) {
+            return Err(CostError::Negative { what: "gamma", value: gamma });
+        }
+        let sample = |rows, us| Sample { rows, kv_len: 0, us };
+        let points =
+            [sample(rows_knee, ar_us), sample(rows_knee.saturating_add(1), ar_us * (1.0 + gamma))];
+        CostTable::from_samples(&points, &[], 0.0, Between::Linear)
+    }
+
+    /// Microseconds of a target forward of `rows` rows whose sequences hold `kv_len` cached tokens
+    /// on average.
+    pub fn verify_us(&self, rows: usize, kv_len: usize) -> f64 {
+        let at = |i: usize| self.verify[i].1.at(rows, self.between);
+        let right = self.verify.partition_point(|&(kv, _)| kv < kv_len);
+        if right == 0 || self.verify.len() == 1 {
+            return at(0);
+        }
+        // Beyond the longest measured length the last two lengths give the slope.
+        let right = right.min(self.verify.len() - 1);
+        let (kv0, kv1) = (self.verify[right - 1].0, self.verify[right].0);
+        let share = (kv_len - kv0) as f64 / (kv1 - kv0) as f64;
+        let (us0, us1) = (at(right - 1), at(right));
+        if share > 1.0 {
+            us1 + (share - 1.0) * (us1 - us0).max(0.0)
+        } else {
+            us0 + share * (us1 - us0)
+        }
+    }
+
+    /// Microseconds of one draft pass over `rows` rows; 0 if none was timed.
+    pub fn draft_us(&self, rows: usize) -> f64 {
+        self.draft.as_ref().map_or(0.0, |curve| curve.at(rows, self.between))
+    }
+
+    /// Microseconds of the host per step, outside the forwards.
+    pub fn host_us(&self) -> f64 {
+        self.host_us
+    }
+
+    /// How the times between two measured row counts come about.
+    pub fn between(&self) -> Between {
+        self.between
+    }
+
+    /// Row counts at which a target forward was timed, ascending.
+    pub fn edges(&self) -> &[usize] {
+        &self.edges
+    }
+}
+
+impl Curve {
+    /// Medians by rows, levelled where they fall.
+    fn fit(mut samples: Vec<(usize, f64)>) -> Self {
+        samples.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let medians = samples.chunk_by(|a, b| a.0 == b.0).map(|same| {
+            let (low, high) = (same[(same.len() - 1) / 2], same[same.len() / 2]);
+            (low.0, f64::midpoint(low.1, high.1))
+        });
+        let mut points: Vec<(usize, f64)> = Vec::new();
+        // Pool adjacent violators: a block is its mean and how many points it levels.
+        let mut blocks: Vec<(f64, usize)> = Vec::new();
+        for (rows, us) in medians {
+            points.push((rows, us));
+            blocks.push((us, 1));
+            while let [.., (left, n), (right, m)] = blocks[..]
+                && left > right
+            {
+                blocks.pop();
+                blocks.pop();
+                blocks.push(((left * n as f64 + right * m as f64) / (n + m) as f64, n + m));
+            }
+        }
+        let levels = blocks.iter().flat_map(|&(us, n)| std::iter::repeat_n(us, n));
+        for (point, us) in points.iter_mut().zip(levels) {
+            point.1 = us;
+        }
+        Curve { points }
+    }
+
+    fn at(&self, rows: usize, between: Between) -> f64 {
+        let points = &self.points;
+        let right = points.partition_point(|&(r, _)| r < rows);
+        if right == 0 {
+            return points[0].1;
+        }
+        let ((r0, us0), next) = (points[right - 1], points.get(right));
+        match (next, between) {
+            (Some(&(_, us1)), Between::Step) => us1,
+            (Some(&(r1, us1)), Between::Linear) => {
+                us0 + (rows - r0) as f64 / (r1 - r0) as f64 * (us1 - us0)
+            }
+            (None, _) => us0 + (rows - r0) as f64 * self.tail_slope(between),
+        }
+    }
+
+    /// Microseconds per row beyond the last point: the last slope of an even curve, the mean slope of
+    /// a staircase; of a single point, its time in proportion.
+    fn tail_slope(&self, between: Between) -> f64 {
+        let points = &self.points;
+        let (r1, us1) = points[points.len() - 1];
+        let from = match between {
+            Between::Linear => points.len().checked_sub(2),
+            Between::Step => (points.len() > 1).then_some(0),
+        };
+        from.map_or(us1 / r1 as f64, |i| (us1 - points[i].1) / (r1 - points[i].0) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(rows: usize, kv_len: usize, us: f64) -> Sample {
+        Sample { rows, kv_len, us }
+    }
+
+    fn table(samples: &[Sample], between: Between) -> CostTable {
+        CostTable::from_samples(samples, &[sample(1, 0, 5.0)], 7.0, between).unwrap()
+    }
+
+    #[test]
+    fn rows_are_joined_by_steps_or_lines() {
+        let samples = [sample(8, 0, 100.0), sample(16, 0, 120.0), sample(32, 0, 200.0)];
+        let (step, linear) = (table(&samples, Between::Step), table(&samples, Between::Linear));
+        let at = |rows| (step.verify_us(rows, 0), linear.verify_us(rows, 0));
+        assert_eq!(at(1), (100.0, 100.0));
+        assert_eq!(at(8), (100.0, 100.0));
+        assert_eq!(at(12), (120.0, 110.0));
+        assert_eq!(at(17), (200.0, 125.0));
+        assert_eq!(at(32), (200.0, 200.0));
+        assert_eq!(at(56), (300.0, 320.0));
+        assert_eq!(step.edges(), [8, 16, 32]);
+        assert_eq!((step.draft_us(3), step.host_us()), (15.0, 7.0));
+    }
+
+    #[test]
+    fn medians_are_taken_and_falls_are_levelled_but_jumps_stay() {
+        let us = |rows: usize, list: &[f64]| list.iter().map(|&us| sample(rows, 0, us)).collect();
+        let samples: [Vec<Sample>; 4] =
+            [us(1, &[10.0, 900.0, 12.0]), us(2, &[30.0]), us(3, &[20.0, 20.0]), us(4, &[400.0])];
+        let table = table(&samples.concat(), Between::Step);
+        let times: Vec<f64> = (1..5).map(|rows| table.verify_us(rows, 0)).collect();
+        assert_eq!(times, [12.0, 25.0, 25.0, 400.0]);
+    }
+
+    #[test]
+    fn kv_length_is_interpolated_and_continued() {
+        let samples = [
+            sample(1, 100, 10.0),
+            sample(1, 300, 20.0),
+            sample(9, 100, 10.0),
+            sample(9, 300, 40.0),
+        ];
+        let table = table(&samples, Between::Linear);
+        assert_eq!(table.verify_us(1, 0), 10.0);
+        assert_eq!(table.verify_us(1, 200), 15.0);
+        assert_eq!(table.verify_us(9, 200), 25.0);
+        assert_eq!(table.verify_us(1, 500), 30.0);
+    }
+
+    #[test]
+    fn the_hinge_bends_at_its_knee() {
+        let hinge = Hinge { ar_us: 100.0, gamma: 0.5, rows_knee: 4 };
+        let table = CostTable::hinge(hinge).unwrap();
+        let times = [1, 4, 5, 8].map(|rows| table.verify_us(rows, 9));
+        assert_eq!(times, [100.0, 100.0, 150.0, 300.0]);
+        assert!(CostTable::hinge(Hinge { gamma: -1.0, ..hinge }).is_err());
+        assert!(CostTable::hinge(Hinge { rows_knee: 0, ..hinge }).is_err());
+    }
+
+    #[test]
+    fn what_is_no_measurement_is_refused() {
+        let fault = |s: &[Sample], host| CostTable::from_samples(s, &[], host, Between::Step).err();
+        assert_eq!(fault(&[], 0.0), Some(CostError::Empty));
+        assert_eq!(fault(&[sample(0, 0, 1.0)], 0.0), Some(CostError::NoRows));
+        for us in [0.0, -1.0, f64::INFINITY] {
+            assert_eq!(fault(&[sample(1, 0, us)], 0.0), Some(CostError::Time { rows: 1, us }));
+        }
+        assert!(matches!(fault(&[sample(1, 0, 1.0)], f64::NAN), Some(CostError::Negative { .. })));
+    }
+}
