@@ -67,7 +67,7 @@ fn by_rows<
 
 /// # Safety
 ///
-/// The bounds checked by `by_rows` hold, and `sums` has `M` entries.
+/// The bounds checked by `by_rows` hold, and `out` has `M` entries.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
 unsafe fn rows_of<
     const NIBBLES: bool,
@@ -82,49 +82,96 @@ unsafe fn rows_of<
     x: Ints<'_>,
     out: *mut Sums,
 ) {
-    let blocks = tile.cols / BLOCK;
     let mut sums = [_mm512_setzero_ps(); M];
-    for block in 0..blocks {
-        // SAFETY: `block` is below the blocks of the tile and `row` below `M`, and the bounds of
-        // `by_rows` hold for all of both. Loads are unaligned.
+    for block in 0..tile.cols / BLOCK {
+        // SAFETY: `block` is below the blocks of the tile and the rows are below `M`, and the
+        // bounds of `by_rows` hold for all of both. Loads are unaligned.
         unsafe {
             let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
             let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
             let weights = unpack::<NIBBLES>(payload);
-            let scale = term::<WIDE>(scales, 0);
-            for (row, sum) in sums.iter_mut().enumerate() {
-                let at = row * blocks + block;
-                let q = x.q.as_ptr().add(row * x.cols + block * BLOCK).cast::<i32>();
-                let x_scale = _mm512_set1_ps(*x.scale.as_ptr().add(at));
-                if HALVES {
-                    for half in 0..2 {
-                        let minus = *x.minus_half.as_ptr().add(at * 2 + half);
-                        let start = _mm512_slli_epi32::<ZERO_LOG2>(_mm512_set1_epi32(minus));
-                        let dot = dot::<4>(start, &weights[half * 4..], q.add(half * 4));
-                        let scale = _mm512_mul_ps(term::<WIDE>(scales, half), x_scale);
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
-                    }
-                } else {
-                    let start = if MIN {
-                        _mm512_setzero_si512()
-                    } else {
-                        let minus = *x.minus_sum.as_ptr().add(at);
-                        _mm512_slli_epi32::<ZERO_LOG2>(_mm512_set1_epi32(minus))
-                    };
-                    let dot = dot::<8>(start, &weights, q);
-                    let scale = _mm512_mul_ps(scale, x_scale);
-                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
-                }
-                if MIN {
-                    let x_sum = _mm512_set1_ps(*x.scaled_sum.as_ptr().add(at));
-                    *sum = _mm512_fmadd_ps(term::<WIDE>(scales, 1), x_sum, *sum);
-                }
+            // Four rows at a time: a chain of products waits four cycles for each link, so four
+            // chains keep the multipliers busy.
+            let (fours, rest) = sums.as_chunks_mut::<4>();
+            for (four, sums) in fours.iter_mut().enumerate() {
+                let row = four * 4;
+                add_block::<WIDE, MIN, HALVES, ZERO_LOG2, 4>(&weights, scales, x, row, block, sums);
+            }
+            let (row, (twos, rest)) = (M / 4 * 4, rest.as_chunks_mut::<2>());
+            for sums in twos {
+                add_block::<WIDE, MIN, HALVES, ZERO_LOG2, 2>(&weights, scales, x, row, block, sums);
+            }
+            let (row, (ones, _)) = (M / 2 * 2, rest.as_chunks_mut::<1>());
+            for sums in ones {
+                add_block::<WIDE, MIN, HALVES, ZERO_LOG2, 1>(&weights, scales, x, row, block, sums);
             }
         }
     }
     for (row, sum) in sums.iter().enumerate() {
         // SAFETY: `out` has `M` entries of 16 floats.
         unsafe { _mm512_storeu_ps(out.add(row).cast(), *sum) };
+    }
+}
+
+/// Adds one block to the sums of `R` rows from `row` on.
+///
+/// # Safety
+///
+/// The bounds of `by_rows` hold for the block and the rows; `scales` is the block's.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
+unsafe fn add_block<
+    const WIDE: bool,
+    const MIN: bool,
+    const HALVES: bool,
+    const ZERO_LOG2: u32,
+    const R: usize,
+>(
+    weights: &[__m512i; 8],
+    scales: *const u8,
+    x: Ints<'_>,
+    row: usize,
+    block: usize,
+    sums: &mut [__m512; R],
+) {
+    let blocks = x.cols / BLOCK;
+    let at = |r: usize| (row + r) * blocks + block;
+    let halves = 1 + usize::from(HALVES);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for half in 0..halves {
+            let mut dots = [_mm512_setzero_si512(); R];
+            if !MIN {
+                for (r, dot) in dots.iter_mut().enumerate() {
+                    let minus = if HALVES {
+                        *x.minus_half.as_ptr().add(at(r) * 2 + half)
+                    } else {
+                        *x.minus_sum.as_ptr().add(at(r))
+                    };
+                    *dot = _mm512_slli_epi32::<ZERO_LOG2>(_mm512_set1_epi32(minus));
+                }
+            }
+            let groups = 8 / halves;
+            for group in half * groups..(half + 1) * groups {
+                for (r, dot) in dots.iter_mut().enumerate() {
+                    let q = x.q.as_ptr().add((row + r) * x.cols + block * BLOCK + group * 4);
+                    let q = _mm512_set1_epi32(q.cast::<i32>().read_unaligned());
+                    *dot = _mm512_dpbusd_epi32(*dot, weights[group], q);
+                }
+            }
+            let scale = term::<WIDE>(scales, half);
+            for (r, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*x.scale.as_ptr().add(at(r))));
+                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
+            }
+        }
+        if MIN {
+            let min = term::<WIDE>(scales, 1);
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let x_sum = _mm512_set1_ps(*x.scaled_sum.as_ptr().add(at(r)));
+                *sum = _mm512_fmadd_ps(min, x_sum, *sum);
+            }
+        }
     }
 }
 
@@ -171,21 +218,4 @@ unsafe fn term<const WIDE: bool>(scales: *const u8, term: usize) -> __m512 {
             _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(term * LANES * 2).cast()))
         }
     }
-}
-
-/// `start` plus the products of `N` groups.
-///
-/// # Safety
-///
-/// `q` has `4 N` activations.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn dot<const N: usize>(start: __m512i, weights: &[__m512i], q: *const i32) -> __m512i {
-    let mut dot = start;
-    for (group, weight) in weights[..N].iter().enumerate() {
-        // SAFETY: `group` is below `N`.
-        let x = _mm512_set1_epi32(unsafe { q.add(group).read_unaligned() });
-        dot = _mm512_dpbusd_epi32(dot, *weight, x);
-    }
-    dot
 }

@@ -8,6 +8,8 @@
 //! `kernel` (the contract of a kernel), `portable`, the files of each instruction set, `weight`.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod format;
 mod isa;

@@ -91,24 +91,40 @@ impl Scratch {
 
 impl Row<'_> {
     /// Fills the row from `x`, a whole number of blocks. `isa` must be available here; all give
-    /// the same bits.
+    /// the same bits, but only AVX2 gets `q16`.
     pub(super) fn fill(&mut self, isa: Isa, x: &[f32]) {
         match isa {
+            // SAFETY: the instruction set is available here.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => {
-                self.fill_portable(x);
-            }
-            _ => self.fill_portable(x),
+            Isa::Avx2 => unsafe { self.fill_avx2::<true>(x) },
+            // SAFETY: it includes AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { self.fill_avx2::<false>(x) },
+            _ => self.fill_plain::<false>(x),
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn fill_avx2<const Q16: bool>(&mut self, x: &[f32]) {
+        self.fill_plain::<Q16>(x);
+    }
+
+    // Inlined so that the compiler vectorises it for the features of its caller.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn fill_portable(&mut self, x: &[f32]) {
+    fn fill_plain<const Q16: bool>(&mut self, x: &[f32]) {
         let blocks = x.as_chunks::<BLOCK>().0;
         let q = self.q.as_chunks_mut::<BLOCK>().0;
         let q16 = self.q16.as_chunks_mut::<BLOCK>().0;
         for (block, x) in blocks.iter().enumerate() {
-            let (scale, sums) = quantize(x, &mut q[block], &mut q16[block]);
+            let (scale, sums) = quantize(x, &mut q[block]);
+            if Q16 {
+                let fours = q16[block].as_chunks_mut::<4>().0.iter_mut();
+                for (q16, q) in fours.zip(q[block].as_chunks::<4>().0) {
+                    *q16 = [q[0], q[2], q[1], q[3]].map(i16::from);
+                }
+            }
             let sum = sums[0] + sums[1];
             self.scale[block] = scale;
             self.scaled_sum[block] = scale * sum as f32;
@@ -120,14 +136,14 @@ impl Row<'_> {
 }
 
 /// Quantises one block; the scale, and the sums of both halves.
+#[allow(clippy::inline_always)] // as above
 #[inline(always)]
-fn quantize(x: &[f32; BLOCK], q: &mut [i8; BLOCK], q16: &mut [i16; BLOCK]) -> (f32, [i32; 2]) {
+fn quantize(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
     // Without the sign, floats are ordered as their bits are, and NaN stands above infinity.
     let max = x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff));
     let max = f32::from_bits(max);
     if !max.is_finite() || max < TINY {
         q.fill(0);
-        q16.fill(0);
         return (if max < TINY { 0.0 } else { f32::NAN }, [0; 2]);
     }
     let inverse = 127.0 / max;
@@ -137,9 +153,6 @@ fn quantize(x: &[f32; BLOCK], q: &mut [i8; BLOCK], q16: &mut [i16; BLOCK]) -> (f
     }
     for (q, &rounded) in q.iter_mut().zip(&rounded) {
         *q = rounded as i8;
-    }
-    for (q16, r) in q16.as_chunks_mut::<4>().0.iter_mut().zip(rounded.as_chunks::<4>().0) {
-        *q16 = [r[0] as i16, r[2] as i16, r[1] as i16, r[3] as i16];
     }
     let (low, high) = rounded.split_at(BLOCK / 2);
     (max / 127.0, [low.iter().sum(), high.iter().sum()])
