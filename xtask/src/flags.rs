@@ -21,16 +21,13 @@ pub(crate) enum Command {
     Check,
     /// Holds the rules of the house that no lint knows: crate edges, sizes, names, kernel stems
     Tidy,
-    /// Writes KERNELS.md, the table of kernels and backends, from what is in the tree
     Kernels(Kernels),
-    /// Puts the default model (SmolLM2-135M-Instruct, 98 MB) into the cache
     Fetch(Fetch),
-    /// Fetches the default model if it is missing, then runs every test of the workspace
     Test(Test),
-    /// Fetches the default model if it is missing, then runs `echo-llm bench` in release mode
     Bench(Bench),
 }
 
+/// Writes KERNELS.md, the table of kernels and backends, from what is in the tree.
 #[derive(Args, Debug)]
 pub(crate) struct Kernels {
     /// Write nothing; fail if KERNELS.md is not up to date
@@ -68,6 +65,8 @@ pub(crate) struct Test {
 }
 
 /// Fetches the default model if it is missing, then runs `echo-llm bench` in release mode.
+///
+/// All further arguments go to `echo-llm bench`; the model is passed in ECHO_MODEL_DIR.
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
     /// Run the criterion benches of all crates instead; needs no model

