@@ -11,7 +11,7 @@
 //!   `chain = fma(w, x, chain)` (portable: multiply, then add); the output is even + odd.
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{avx2, avx2_float, avx512, avx512_float};
 use super::format::{Format, LANES, Tile};
 use super::isa::Isa;
 use super::portable;
@@ -60,6 +60,16 @@ pub(super) fn run(isa: Isa, format: Format, tile: Tile<'_>, acts: Acts<'_>, sums
         (Isa::Avx2, Format::Blocks(form), Acts::Ints(x)) => {
             // SAFETY: the instruction set is available here.
             unsafe { avx2::ints(form, tile, x, sums) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512Vnni, _, Acts::Floats(x)) => {
+            // SAFETY: the instruction set is available here.
+            unsafe { avx512_float::floats(format, tile, x, sums) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, _, Acts::Floats(x)) => {
+            // SAFETY: the instruction set is available here.
+            unsafe { avx2_float::floats(format, tile, x, sums) }
         }
         (_, Format::Blocks(form), Acts::Ints(x)) => portable::ints(form, tile, x, sums),
         (_, _, Acts::Floats(x)) => portable::floats(format, tile, x, sums),

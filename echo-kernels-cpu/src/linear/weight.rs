@@ -8,9 +8,10 @@ use super::pack::{self, Line};
 use super::quantize::Scratch;
 use crate::pool::Pool;
 use echo_core::{DeviceError, TensorView};
+use parking_lot::Mutex;
 
 /// Rows from which on quantising the activations is worth a parallel region of its own.
-const ROWS_QUANTIZED_ALONE: usize = 8;
+const ROWS_QUANTIZED_TOGETHER: usize = 12;
 
 /// In which form activations meet quantised weights. Float weights always meet floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -161,10 +162,16 @@ impl PackedWeight {
     }
 
     fn quantize(&self, pool: &Pool, scratch: &mut Scratch, rows: usize, x: &[f32], stride: usize) {
-        let _ = (pool, ROWS_QUANTIZED_ALONE);
-        for (row, mut place) in scratch.rows_mut().take(rows).enumerate() {
-            place.fill(self.isa, &x[row * stride..][..self.cols]);
-        }
+        let rows_left = Mutex::new(scratch.rows_mut().take(rows).enumerate());
+        let tasks = if rows < ROWS_QUANTIZED_TOGETHER { 1 } else { pool.threads() };
+        pool.run(tasks, &|_| {
+            loop {
+                // Bound first, so that the lock is not held while the row is filled.
+                let next = rows_left.lock().next();
+                let Some((row, mut place)) = next else { break };
+                place.fill(self.isa, &x[row * stride..][..self.cols]);
+            }
+        });
     }
 
     /// The last part of which `starts_before` holds; empty parts are skipped by being followed.
