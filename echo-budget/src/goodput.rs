@@ -4,7 +4,7 @@
 //! the best `B` of them verified, a step yields `E(B) = R + Σ p` tokens (each of the `R` sequences
 //! commits one token in any case) and takes `T(B)`: host, draft passes already spent, and the
 //! measured target forward. The plan is the best `B` for `B = argmax E(B) / T(B)`. After vLLM's
-//! adaptive verification and DSpark, for trees.
+//! adaptive verification, for trees.
 //!
 //! On a staircase only the edges of buckets can be optimal, and the slots up to an edge are free:
 //! they are filled with the next best nodes. On an even curve `E / T` has one peak between two

@@ -39,8 +39,8 @@ pub(crate) fn score(cost: u32) -> f32 {
 
 /// The cost of a score by itself.
 fn cost_of(score: f32) -> u32 {
-    // Of NaN and −∞, `max` returns −∞; of a positive score and 0, `min` returns 0.
-    score.max(f32::NEG_INFINITY).min(0.0).abs().to_bits()
+    let number = if score.is_nan() { f32::NEG_INFINITY } else { score };
+    number.min(0.0).abs().to_bits()
 }
 
 fn key(cost: u32, node: usize) -> u64 {

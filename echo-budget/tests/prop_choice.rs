@@ -1,0 +1,193 @@
+//! Each solver against a naive reading of its own rule.
+
+mod testkit;
+
+use echo_budget::{
+    Between, CostTable, Echo, EchoParams, Exact, Goodput, GoodputParams, Sample, Survival, TopN,
+    TopNParams, Uniform, Width,
+};
+use echo_core::{Budget, Load, Plan, SuperTreeView};
+use proptest::prelude::*;
+use std::cmp::Ordering;
+use testkit::{Batch, any_score, batch, budget, config, policy, solve};
+
+/// The lowest score on the path to each node; NaN counts as −∞ and what is above 0 as 0.
+fn path_scores(tree: SuperTreeView<'_>) -> Vec<f32> {
+    let mut path = vec![0.0_f32; tree.len()];
+    for n in tree.roots()..tree.len() {
+        let score = if tree.score[n].is_nan() { f32::NEG_INFINITY } else { tree.score[n] };
+        path[n] = score.min(path[tree.parent[n] as usize]);
+    }
+    path
+}
+
+/// Best first, ties by lowest index.
+fn by_rank(path: &[f32]) -> impl Fn(&usize, &usize) -> Ordering + '_ {
+    // Every score is at most 0 here, but 0 has two signs.
+    |&a, &b| (path[b] + 0.0).total_cmp(&(path[a] + 0.0)).then(a.cmp(&b))
+}
+
+/// The best `most` drafted nodes of each sequence, then the best of all while rows are free.
+fn naive_rerank(tree: SuperTreeView<'_>, most: usize, free: usize) -> Plan {
+    let path = path_scores(tree);
+    let mut pool = Vec::new();
+    for root in 0..tree.roots() {
+        let own = |&n: &usize| tree.seq[n] == tree.seq[root];
+        let mut nodes: Vec<usize> = (tree.roots()..tree.len()).filter(own).collect();
+        nodes.sort_by(by_rank(&path));
+        pool.extend(nodes.into_iter().take(most));
+    }
+    pool.sort_by(by_rank(&path));
+    let mut plan = Plan::default();
+    plan.reset(tree.len(), tree.roots());
+    pool.into_iter().take(free).for_each(|n| plan.keep(n));
+    plan
+}
+
+/// Algorithm 1, one node at a time.
+fn naive_echo(tree: SuperTreeView<'_>, budget: Budget, params: &EchoParams) -> Plan {
+    let path = path_scores(tree);
+    let mut plan = Plan::default();
+    plan.reset(tree.len(), tree.roots());
+    let has_room = |plan: &Plan, n: usize| {
+        let own = plan.iter().filter(|&m| m >= tree.roots() && tree.seq[m] == tree.seq[n]);
+        plan.len() < budget.rows && own.count() < budget.tree_max
+    };
+    for depth in 1..tree.levels() {
+        // The candidates of each sequence, best first.
+        let mut asks: Vec<(f32, Vec<usize>)> = Vec::new();
+        for root in 0..tree.roots() {
+            let own = |&n: &usize| tree.seq[n] == tree.seq[root];
+            let mut nodes: Vec<usize> = tree.level(depth).filter(own).collect();
+            nodes.retain(|&n| plan.contains(tree.parent[n] as usize));
+            nodes.sort_by(by_rank(&path));
+            let above = tree.level(depth - 1).filter(own).filter(|&n| plan.contains(n));
+            let confidence = above.map(|n| path[n]).fold(f32::NEG_INFINITY, f32::max).exp();
+            let weight = params.weights.get(tree.seq[root] as usize).copied().unwrap_or(1.0);
+            let wanted = match params.width {
+                _ if depth == 1 => params.seed,
+                Width::One => 1,
+                Width::Most(k) => k,
+                Width::Ratio { mu, most } => {
+                    let bar = nodes.first().map_or(0.0, |&n| path[n]) + mu.ln();
+                    nodes.iter().filter(|&&n| path[n] >= bar).count().min(most)
+                }
+            };
+            nodes.truncate(wanted);
+            asks.push((weight * confidence, nodes));
+        }
+        if depth == 1 {
+            let mut nodes: Vec<usize> = asks.into_iter().flat_map(|(_, nodes)| nodes).collect();
+            nodes.sort_by(by_rank(&path));
+            asks = vec![(1.0, nodes)];
+        }
+        // Stable: between equals the lowest place goes first.
+        asks.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for n in asks.into_iter().flat_map(|(_, nodes)| nodes) {
+            if has_room(&plan, n) {
+                plan.keep(n);
+            }
+        }
+    }
+    loop {
+        let free = |&n: &usize| {
+            !plan.contains(n) && plan.contains(tree.parent[n] as usize) && has_room(&plan, n)
+        };
+        match (tree.roots()..tree.len()).filter(free).min_by(by_rank(&path)) {
+            Some(n) => plan.keep(n),
+            None => return plan,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn uniform_and_topn_rank_as_they_say(
+        batch in batch(16, any_score()),
+        (free, budget) in budget(),
+        policy in policy(),
+    ) {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free, ..budget };
+        let share = free.checked_div(tree.roots()).unwrap_or(0).min(budget.tree_max);
+        let uniform = solve(&mut Uniform::default(), tree, budget);
+        prop_assert_eq!(uniform, naive_rerank(tree, share, free));
+        let topn = solve(&mut TopN::new(TopNParams { n: policy.n }), tree, budget);
+        prop_assert_eq!(topn, naive_rerank(tree, policy.n.min(budget.tree_max), free));
+    }
+
+    #[test]
+    fn echo_follows_the_algorithm(
+        batch in batch(12, any_score()),
+        (free, budget) in budget(),
+        policy in policy(),
+    ) {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free, ..budget };
+        let plan = solve(&mut Echo::new(policy.echo.clone()).unwrap(), tree, budget);
+        prop_assert_eq!(plan, naive_echo(tree, budget, &policy.echo));
+    }
+
+    #[test]
+    fn goodput_is_the_best_count_of_the_best_nodes(
+        batch in batch(16, any_score()),
+        (free, budget) in budget(),
+        policy in policy(),
+    ) {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free, ..budget };
+        let exact = Exact::new(policy.goodput.clone());
+        let plan = solve(&mut Goodput::new(policy.goodput), tree, budget);
+        let counts = 0..=free;
+        let rates = counts.map(|b| exact.rate(tree, budget, &naive_rerank(tree, budget.tree_max, b)));
+        let best = rates.fold(0.0, f64::max);
+        prop_assert!(exact.rate(tree, budget, &plan) >= best * (1.0 - 1e-12));
+        prop_assert_eq!(&plan, &naive_rerank(tree, budget.tree_max, plan.len() - tree.roots()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..config() })]
+
+    #[test]
+    fn goodput_equals_brute_force(
+        mut batch in batch(4, any_score()),
+        (free, budget) in budget(),
+        policy in policy(),
+    ) {
+        batch.families.truncate(2);
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free % 8, ..budget };
+        let mut exact = Exact::new(policy.goodput.clone());
+        let best = solve(&mut exact, tree, budget);
+        let plan = solve(&mut Goodput::new(policy.goodput), tree, budget);
+        let (mine, best) = (exact.rate(tree, budget, &plan), exact.rate(tree, budget, &best));
+        prop_assert!(mine >= best * (1.0 - 1e-12), "{mine} of {best}");
+    }
+}
+
+/// Negative control: a search that stops at the first drop must fall short of brute force.
+#[test]
+fn stopping_at_the_first_drop_is_caught() {
+    let sample = |rows, us| Sample { rows, kv_len: 0, us };
+    let samples = [sample(1, 100.0), sample(2, 190.0), sample(5, 191.0)];
+    let cost = CostTable::from_samples(&samples, &[], 0.0, Between::Step).unwrap();
+    let params = GoodputParams { cost, survival: Survival::identity() };
+    let chain = vec![(0, -0.25), (1, -0.5), (2, -0.75), (3, -1.0)];
+    let tree = Batch { families: vec![chain] }.in_order();
+    let tree = tree.view();
+    let budget = Budget { rows: 5, tree_max: 9, load: Load::default() };
+    let mut exact = Exact::new(params.clone());
+    let best = solve(&mut exact, tree, budget);
+    let rate = |b: usize| exact.rate(tree, budget, &naive_rerank(tree, 9, b));
+    let first_drop = (0..4).find(|&b| rate(b + 1) <= rate(b)).unwrap();
+    let best = exact.rate(tree, budget, &best);
+    assert!(rate(first_drop) < 0.9 * best);
+    assert_eq!(exact.rate(tree, budget, &solve(&mut Goodput::new(params), tree, budget)), best);
+}

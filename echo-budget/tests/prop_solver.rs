@@ -1,0 +1,157 @@
+//! What every solver must do: legal plans for any floats, the same plan for the same question, more
+//! rows never less kept, and no regard to the order of sequences.
+
+mod testkit;
+
+use echo_budget::{Echo, Goodput, TopN, TopNParams, Uniform};
+use echo_core::{Budget, Plan, Solver, SuperTreeView};
+use echo_tree::check_plan;
+use proptest::prelude::*;
+use testkit::{Policy, any_score, batch, budget, config, policy, solve};
+
+fn solvers(policy: &Policy) -> Vec<(&'static str, Box<dyn Solver>)> {
+    vec![
+        ("uniform", Box::new(Uniform::default())),
+        ("topn", Box::new(TopN::new(TopNParams { n: policy.n }))),
+        ("echo", Box::new(Echo::new(policy.echo.clone()).unwrap())),
+        ("goodput", Box::new(Goodput::new(policy.goodput.clone()))),
+    ]
+}
+
+/// A solver with a planted bug: it spends one row too many.
+struct OffByOne<S>(S);
+
+impl<S: Solver> Solver for OffByOne<S> {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+        self.0.choose(tree, Budget { rows: budget.rows + 1, ..budget }, plan);
+    }
+}
+
+/// A solver with a planted bug: it ranks by the raw scores, and a child may claim more than its
+/// parent.
+struct Trusting;
+
+impl Solver for Trusting {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+        let mut nodes: Vec<usize> = (tree.roots()..tree.len()).collect();
+        nodes.sort_by(|&a, &b| tree.score[b].total_cmp(&tree.score[a]));
+        nodes.iter().take(budget.rows - tree.roots()).for_each(|&n| plan.keep(n));
+    }
+}
+
+/// Whether `solver` ever breaks a rule on these questions.
+fn is_caught(solver: &mut dyn Solver, questions: &[(testkit::Batch, usize, Budget)]) -> bool {
+    questions.iter().any(|(batch, free, budget)| {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free, ..*budget };
+        check_plan(tree, &budget, &solve(solver, tree, budget)).is_err()
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn plans_are_legal_and_repeatable(
+        first in batch(16, any_score()),
+        second in batch(16, any_score()),
+        (free, budget) in budget(),
+        policy in policy(),
+    ) {
+        for (name, mut solver) in solvers(&policy) {
+            let mut plans = Vec::new();
+            // The tree in between must leave no trace in the solver's scratch.
+            for batch in [&first, &second, &first] {
+                let tree = batch.in_order();
+                let tree = tree.view();
+                let budget = Budget { rows: tree.roots() + free, ..budget };
+                let plan = solve(&mut *solver, tree, budget);
+                prop_assert_eq!(check_plan(tree, &budget, &plan), Ok(()), "{}", name);
+                plans.push(plan);
+            }
+            prop_assert_eq!(&plans[0], &plans[2], "{}", name);
+        }
+    }
+
+    #[test]
+    fn more_rows_never_drop_a_node(
+        batch in batch(16, any_score()),
+        (free, budget) in budget(),
+        more in 0_usize..8,
+        policy in policy(),
+    ) {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        for (name, mut solver) in solvers(&policy) {
+            let mut plan = |rows| solve(&mut *solver, tree, Budget { rows, ..budget });
+            let small = plan(tree.roots() + free);
+            let large = plan(tree.roots() + free + more);
+            prop_assert!(small.iter().all(|n| large.contains(n)), "{}", name);
+        }
+    }
+
+    #[test]
+    fn permuting_sequences_permutes_the_plan(
+        // Distinct scores: between equals the lowest index wins, which a permutation changes.
+        batch in batch(10, -6.0_f32..0.0),
+        (free, budget) in budget(),
+        policy in policy(),
+        turn in 0_usize..5,
+    ) {
+        let n = batch.families.len();
+        let mut order: Vec<usize> = (0..n).rev().collect();
+        order.rotate_left(turn % n.max(1));
+        let mut policy = policy;
+        policy.echo.weights.clear();
+        let kept = |tree: &testkit::Tree, solver: &mut dyn Solver| {
+            let budget = Budget { rows: n + free, ..budget };
+            let plan = solve(solver, tree.view(), budget);
+            let mut kept: Vec<_> = plan.iter().map(|n| tree.origin[n]).collect();
+            kept.sort_unstable();
+            kept
+        };
+        let (straight, turned) = (batch.in_order(), batch.tree(&order));
+        // A child that is surer than its parent ties with it; only ties across sequences matter.
+        prop_assume!(!tied_across(&straight));
+        for (name, mut solver) in solvers(&policy) {
+            let (a, b) = (kept(&straight, &mut *solver), kept(&turned, &mut *solver));
+            prop_assert_eq!(a, b, "{}", name);
+        }
+    }
+}
+
+fn lowest_on_path(tree: SuperTreeView<'_>) -> Vec<f32> {
+    let mut lowest: Vec<f32> = tree.score.to_vec();
+    for n in tree.roots()..tree.len() {
+        lowest[n] = lowest[n].min(lowest[tree.parent[n] as usize]);
+    }
+    lowest
+}
+
+fn tied_across(tree: &testkit::Tree) -> bool {
+    let view = tree.view();
+    let lowest = lowest_on_path(view);
+    let drafted = || view.roots()..view.len();
+    drafted().any(|a| drafted().any(|b| view.seq[a] != view.seq[b] && lowest[a] == lowest[b]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..config() })]
+
+    /// Negative controls: the check must catch both planted solvers within fifty questions.
+    #[test]
+    fn planted_solvers_are_caught(
+        questions in prop::collection::vec((batch(16, any_score()), budget()), 50),
+        policy in policy(),
+    ) {
+        let questions: Vec<_> =
+            questions.into_iter().map(|(batch, (free, budget))| (batch, free, budget)).collect();
+        let honest = || TopN::new(TopNParams { n: 99 });
+        prop_assert!(is_caught(&mut OffByOne(honest()), &questions));
+        prop_assert!(is_caught(&mut Trusting, &questions));
+        for (_, mut solver) in solvers(&policy) {
+            prop_assert!(!is_caught(&mut *solver, &questions));
+        }
+    }
+}
