@@ -49,8 +49,7 @@ fn rows_of<
     let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
     // Every address of `add_block` is within these bounds.
     assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
-    assert!(tile.scales.len() >= blocks * form.block_scale_bytes());
-    assert!(tile.payload.len() >= blocks * form.block_payload_bytes());
+    assert!(tile.bytes.len() >= form.tile_bytes(blocks));
     assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
     assert!(NIBBLES || x.q16.len() >= rows * x.cols);
     assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
@@ -61,8 +60,8 @@ fn rows_of<
             // SAFETY: `block` is below the blocks of the tile and the rows are below `rows`, for
             // which the bounds above hold.
             unsafe {
-                let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
-                let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
+                let payload = tile.bytes.as_ptr().add(form.weights_at(block));
+                let scales = tile.bytes.as_ptr().add(form.terms_at(block));
                 let part = Part { payload, scales, side, block };
                 let (fours, rest) = sums.as_chunks_mut::<TOGETHER>();
                 for (four, sums) in fours.iter_mut().enumerate() {

@@ -29,11 +29,10 @@ pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums:
     match format {
         Format::Blocks(form) => {
             assert!(cols.is_multiple_of(BLOCK));
-            assert!(tile.scales.len() >= cols / BLOCK * form.block_scale_bytes());
-            assert!(tile.payload.len() >= cols / BLOCK * form.block_payload_bytes());
+            assert!(tile.bytes.len() >= form.tile_bytes(cols / BLOCK));
         }
         Format::Dense(dtype) => {
-            assert!(tile.payload.len() >= cols * LANES * dtype.block_bytes());
+            assert!(tile.bytes.len() >= cols * LANES * dtype.block_bytes());
         }
     }
     for side in 0..2 {
@@ -136,9 +135,9 @@ unsafe fn dequantize(
 ) {
     // SAFETY: the caller's promise; a line has 64 bytes, of which this side is half.
     unsafe {
-        let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
+        let payload = tile.bytes.as_ptr().add(form.weights_at(block));
         let payload = payload.add(side * LINE / 2);
-        let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
+        let scales = tile.bytes.as_ptr().add(form.terms_at(block));
         let scales = scales.add(side * WIDTH * form.scale_bytes());
         let scale = [term(form, scales, 0), term(form, scales, usize::from(form.halves))];
         let min = if form.min { term(form, scales, 1) } else { _mm256_setzero_ps() };
@@ -203,7 +202,7 @@ unsafe fn widen(
         // SAFETY: the caller's promise; a column has 16 floats, of which this side is eight.
         *weight = unsafe {
             let lane = (col + k) * LANES + side * WIDTH;
-            let at = tile.payload.as_ptr().add(lane * dtype.block_bytes());
+            let at = tile.bytes.as_ptr().add(lane * dtype.block_bytes());
             match dtype {
                 DType::F16 => _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
                 DType::BF16 => {

@@ -18,14 +18,19 @@ pub(super) unsafe fn ints(form: Blocks, tile: Tile<'_>, x: Ints<'_>, sums: &mut 
     // SAFETY: the caller's promise.
     unsafe {
         match form {
-            Q4_0 => by_rows::<true, false, false, false, 3>(form, tile, x, sums),
-            Q4_1 => by_rows::<true, false, true, false, 0>(form, tile, x, sums),
-            Q4K => by_rows::<true, true, true, false, 0>(form, tile, x, sums),
-            Q8_0 => by_rows::<false, false, false, false, 7>(form, tile, x, sums),
-            Q6K => by_rows::<false, true, false, true, 5>(form, tile, x, sums),
+            Q4_0 => by_rows::<true, false, false, false, 3>(tile, x, sums),
+            Q4_1 => by_rows::<true, false, true, false, 0>(tile, x, sums),
+            Q4K => by_rows::<true, true, true, false, 0>(tile, x, sums),
+            Q8_0 => by_rows::<false, false, false, false, 7>(tile, x, sums),
+            Q6K => by_rows::<false, true, false, true, 5>(tile, x, sums),
             _ => unreachable!("a form without a kernel: {form:?}"),
         }
     }
+}
+
+/// The form that constants spell out.
+const fn form(nibbles: bool, wide: bool, min: bool, halves: bool, zero_log2: u32) -> Blocks {
+    Blocks { nibbles, wide, min, halves, zero_log2 }
 }
 
 /// Picks the kernel for the number of rows, so that its sums live in registers.
@@ -37,16 +42,15 @@ fn by_rows<
     const HALVES: bool,
     const ZERO_LOG2: u32,
 >(
-    form: Blocks,
     tile: Tile<'_>,
     x: Ints<'_>,
     sums: &mut [Sums],
 ) {
+    let form = const { form(NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2) };
     let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
     // Every address of `rows` is within these bounds.
     assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
-    assert!(tile.scales.len() >= blocks * form.block_scale_bytes());
-    assert!(tile.payload.len() >= blocks * form.block_payload_bytes());
+    assert!(tile.bytes.len() >= form.tile_bytes(blocks));
     assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
     assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
     assert!(x.minus_sum.len() >= rows * blocks && x.minus_half.len() >= rows * blocks * 2);
@@ -56,7 +60,7 @@ fn by_rows<
                 $($n => {
                     let kernel = rows_of::<NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2, $n>;
                     // SAFETY: the bounds above, and the features of this function.
-                    unsafe { kernel(form, tile, x, sums.as_mut_ptr()) }
+                    unsafe { kernel(tile, x, sums.as_mut_ptr()) }
                 })*
                 _ => unreachable!("more rows than a call may have"),
             }
@@ -77,18 +81,18 @@ unsafe fn rows_of<
     const ZERO_LOG2: u32,
     const M: usize,
 >(
-    form: Blocks,
     tile: Tile<'_>,
     x: Ints<'_>,
     out: *mut Sums,
 ) {
+    let form = const { form(NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2) };
     let mut sums = [_mm512_setzero_ps(); M];
     for block in 0..tile.cols / BLOCK {
         // SAFETY: `block` is below the blocks of the tile and the rows are below `M`, and the
         // bounds of `by_rows` hold for all of both. Loads are unaligned.
         unsafe {
-            let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
-            let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
+            let payload = tile.bytes.as_ptr().add(form.weights_at(block));
+            let scales = tile.bytes.as_ptr().add(form.terms_at(block));
             let weights = unpack::<NIBBLES>(payload);
             // Four rows at a time: a chain of products waits four cycles for each link, so four
             // chains keep the multipliers busy.

@@ -27,11 +27,10 @@ pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums:
     match format {
         Format::Blocks(form) => {
             assert!(cols.is_multiple_of(BLOCK));
-            assert!(tile.scales.len() >= cols / BLOCK * form.block_scale_bytes());
-            assert!(tile.payload.len() >= cols / BLOCK * form.block_payload_bytes());
+            assert!(tile.bytes.len() >= form.tile_bytes(cols / BLOCK));
         }
         Format::Dense(dtype) => {
-            assert!(tile.payload.len() >= cols * LANES * dtype.block_bytes());
+            assert!(tile.bytes.len() >= cols * LANES * dtype.block_bytes());
         }
     }
     let mut chains = [[_mm512_setzero_ps(); 2]; ROWS_MAX];
@@ -112,8 +111,8 @@ unsafe fn add_columns<const R: usize>(
 unsafe fn dequantize(form: Blocks, tile: Tile<'_>, block: usize, weights: &mut Weights) {
     // SAFETY: the caller's promise; a line has 64 bytes.
     unsafe {
-        let payload = tile.payload.as_ptr().add(block * form.block_payload_bytes());
-        let scales = tile.scales.as_ptr().add(block * form.block_scale_bytes());
+        let payload = tile.bytes.as_ptr().add(form.weights_at(block));
+        let scales = tile.bytes.as_ptr().add(form.terms_at(block));
         let scale = [term(form, scales, 0), term(form, scales, usize::from(form.halves))];
         let min = if form.min { term(form, scales, 1) } else { _mm512_setzero_ps() };
         let zero = _mm512_set1_epi32(form.zero());
@@ -170,7 +169,7 @@ unsafe fn widen(dtype: DType, tile: Tile<'_>, col: usize, weights: &mut [__m512]
     for (k, weight) in weights.iter_mut().enumerate() {
         // SAFETY: the caller's promise; a column has 16 floats.
         *weight = unsafe {
-            let at = tile.payload.as_ptr().add((col + k) * LANES * dtype.block_bytes());
+            let at = tile.bytes.as_ptr().add((col + k) * LANES * dtype.block_bytes());
             match dtype {
                 DType::F16 => _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())),
                 DType::BF16 => {

@@ -1,20 +1,21 @@
 //! How a weight lies in memory once it is packed for the kernels.
 //!
-//! A packed weight is cut into *tiles* of [`LANES`] output rows. Each tile is, from a 64-byte
-//! boundary on:
+//! A packed weight is cut into *tiles* of [`LANES`] output rows. A tile starts on a 64-byte
+//! boundary and is read from its first byte to its last, as one stream:
 //!
 //! ```text
-//! quantised   scales   [blocks, terms, 16]   f16 or f32
-//!             padding to 64 bytes
-//!             payload  [blocks, 256 or 512]  bytes
-//! dense       payload  [cols, 16]            f32, f16 or bf16
+//! quantised   for each run of one or two blocks:
+//!               scales   [run, terms, 16]        f16 or f32
+//!               weights  [run, 256 or 512]       bytes
+//! dense       [cols, 16]                         f32, f16 or bf16
 //! ```
 //!
 //! A block is 32 columns. Its terms are one scale for all columns or one for each half, then the
-//! minimum if there is one. In the payload, 64 bytes hold four columns of 16 rows, column fastest,
-//! so that a 32-bit lane is four columns of one row: the shape in which `vpdpbusd` and
-//! `vpmaddubsw` sum. As bytes, the eight groups of four columns follow each other; as nibbles, the
-//! low half of 64 bytes is group `g` and the high half group `g + 4`.
+//! minimum if there is one; a run has two blocks if the terms of one fill only half a line. Of the
+//! weights, 64 bytes hold four columns of 16 rows, column fastest, so that a 32-bit lane is four
+//! columns of one row: the shape in which `vpdpbusd` and `vpmaddubsw` sum. As bytes, the eight
+//! groups of four columns follow each other; as nibbles, the low half of 64 bytes is group `g` and
+//! the high half group `g + 4`.
 
 use echo_core::DType;
 
@@ -69,13 +70,41 @@ impl Blocks {
     }
 
     /// Bytes of the scales of one block of a tile.
-    pub(super) const fn block_scale_bytes(self) -> usize {
+    const fn terms_bytes(self) -> usize {
         self.terms() * LANES * self.scale_bytes()
     }
 
     /// Bytes of the weights of one block of a tile.
-    pub(super) const fn block_payload_bytes(self) -> usize {
+    const fn weights_bytes(self) -> usize {
         if self.nibbles { 256 } else { 512 }
+    }
+
+    /// Blocks of one run.
+    const fn run(self) -> usize {
+        if self.terms_bytes() < LINE { 2 } else { 1 }
+    }
+
+    /// Bytes of one run of blocks.
+    pub(super) const fn run_bytes(self) -> usize {
+        self.run() * (self.terms_bytes() + self.weights_bytes())
+    }
+
+    /// First byte of the scales of `block` in a tile.
+    #[inline]
+    pub(super) const fn terms_at(self, block: usize) -> usize {
+        block / self.run() * self.run_bytes() + block % self.run() * self.terms_bytes()
+    }
+
+    /// First byte of the weights of `block` in a tile.
+    #[inline]
+    pub(super) const fn weights_at(self, block: usize) -> usize {
+        let run = block / self.run() * self.run_bytes() + self.run() * self.terms_bytes();
+        run + block % self.run() * self.weights_bytes()
+    }
+
+    /// Bytes of a tile of `blocks` blocks.
+    pub(super) const fn tile_bytes(self, blocks: usize) -> usize {
+        blocks.div_ceil(self.run()) * self.run_bytes()
     }
 }
 
@@ -99,18 +128,10 @@ impl Format {
         }
     }
 
-    /// Bytes of the scales of one tile, padding included.
-    pub(super) fn scales_bytes(self, cols: usize) -> usize {
-        match self {
-            Format::Blocks(b) => (cols / BLOCK * b.block_scale_bytes()).next_multiple_of(LINE),
-            Format::Dense(_) => 0,
-        }
-    }
-
-    /// Bytes of one tile; a multiple of [`LINE`] unless it is a dense tile of 16-bit floats.
+    /// Bytes of one tile, a multiple of [`LINE`].
     pub(super) fn tile_bytes(self, cols: usize) -> usize {
         match self {
-            Format::Blocks(b) => self.scales_bytes(cols) + cols / BLOCK * b.block_payload_bytes(),
+            Format::Blocks(form) => form.tile_bytes(cols / BLOCK),
             Format::Dense(dtype) => (cols * LANES * dtype.block_bytes()).next_multiple_of(LINE),
         }
     }
@@ -119,16 +140,15 @@ impl Format {
 /// One tile of a packed weight.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
-    pub(super) scales: &'a [u8],
-    pub(super) payload: &'a [u8],
+    pub(super) bytes: &'a [u8],
     pub(super) cols: usize,
 }
 
 impl Tile<'_> {
     /// Scale or minimum number `term` of `lane` in `block`.
     pub(super) fn term(&self, form: Blocks, block: usize, term: usize, lane: usize) -> f32 {
-        let at = block * form.block_scale_bytes() + (term * LANES + lane) * form.scale_bytes();
-        let bytes = &self.scales[at..at + form.scale_bytes()];
+        let at = form.terms_at(block) + (term * LANES + lane) * form.scale_bytes();
+        let bytes = &self.bytes[at..at + form.scale_bytes()];
         match *bytes {
             [a, b] => half::f16::from_le_bytes([a, b]).to_f32(),
             [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
@@ -139,13 +159,13 @@ impl Tile<'_> {
     /// The stored weight of `lane` at column `col`, zero not subtracted.
     pub(super) fn stored(&self, form: Blocks, col: usize, lane: usize) -> u8 {
         let (block, group, byte) = (col / BLOCK, col % BLOCK / 4, lane * 4 + col % 4);
-        let payload = &self.payload[block * form.block_payload_bytes()..];
+        let weights = &self.bytes[form.weights_at(block)..];
         if !form.nibbles {
-            payload[group * LINE + byte]
+            weights[group * LINE + byte]
         } else if group < 4 {
-            payload[group * LINE + byte] & 15
+            weights[group * LINE + byte] & 15
         } else {
-            payload[(group - 4) * LINE + byte] >> 4
+            weights[(group - 4) * LINE + byte] >> 4
         }
     }
 
@@ -162,7 +182,7 @@ impl Tile<'_> {
     pub(super) fn dense(&self, dtype: DType, col: usize, lane: usize) -> f32 {
         let size = dtype.block_bytes();
         let at = (col * LANES + lane) * size;
-        let bytes = &self.payload[at..at + size];
+        let bytes = &self.bytes[at..at + size];
         match (dtype, bytes) {
             (DType::F16, &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
             (DType::BF16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),

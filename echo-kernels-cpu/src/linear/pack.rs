@@ -59,13 +59,10 @@ pub(super) fn pack(part: &TensorView<'_>) -> Vec<Line> {
         match format {
             Format::Dense(dtype) => pack_dense(dtype, stored, lane, tile),
             Format::Blocks(form) => {
-                let (scales, payload) = tile.split_at_mut(format.scales_bytes(part.cols));
                 for block in 0..part.cols / BLOCK {
                     let unpacked = read_block(part.dtype, stored, block);
-                    let at = block * form.block_scale_bytes();
-                    put_terms(form, unpacked.terms, lane, &mut scales[at..]);
-                    let at = block * form.block_payload_bytes();
-                    put_weights(form, &unpacked.q, lane, &mut payload[at..]);
+                    put_terms(form, unpacked.terms, lane, &mut tile[form.terms_at(block)..]);
+                    put_weights(form, &unpacked.q, lane, &mut tile[form.weights_at(block)..]);
                 }
             }
         }
@@ -92,15 +89,15 @@ fn put_terms(form: Blocks, terms: [f32; 2], lane: usize, scales: &mut [u8]) {
     }
 }
 
-fn put_weights(form: Blocks, q: &[u8; BLOCK], lane: usize, payload: &mut [u8]) {
+fn put_weights(form: Blocks, q: &[u8; BLOCK], lane: usize, weights: &mut [u8]) {
     for (k, &q) in q.iter().enumerate() {
         let (group, byte) = (k / 4, lane * 4 + k % 4);
         if !form.nibbles {
-            payload[group * LINE + byte] = q;
+            weights[group * LINE + byte] = q;
         } else if group < 4 {
-            payload[group * LINE + byte] |= q;
+            weights[group * LINE + byte] |= q;
         } else {
-            payload[(group - 4) * LINE + byte] |= q << 4;
+            weights[(group - 4) * LINE + byte] |= q << 4;
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn ints(form: Blocks, tile: Tile<'_>, x: Ints<'_>, sums: &mut [Sums])
 
 /// The exact sums of stored weight times activation over each half of a block.
 fn dots(form: Blocks, tile: Tile<'_>, block: usize, q: &[i8]) -> [[i32; LANES]; 2] {
-    let payload = &tile.payload[block * form.block_payload_bytes()..][..form.block_payload_bytes()];
+    let weights = &tile.bytes[form.weights_at(block)..];
     let mut dots = [[0; LANES]; 2];
     for group in 0..BLOCK / 4 {
         let (line, shift, mask) = match (form.nibbles, group < 4) {
@@ -43,7 +43,7 @@ fn dots(form: Blocks, tile: Tile<'_>, block: usize, q: &[i8]) -> [[i32; LANES]; 
             (true, false) => (group - 4, 4, 15),
         };
         let x = &q[group * 4..group * 4 + 4];
-        let line = &payload[line * 4 * LANES..][..4 * LANES];
+        let line = &weights[line * 4 * LANES..][..4 * LANES];
         for (dot, w) in dots[group / 4].iter_mut().zip(line.chunks_exact(4)) {
             for (w, x) in w.iter().zip(x) {
                 *dot += i32::from((w >> shift) & mask) * i32::from(*x);

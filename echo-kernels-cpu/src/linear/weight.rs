@@ -217,9 +217,7 @@ impl Part {
     fn tile(&self, tile: usize, cols: usize) -> Tile<'_> {
         let size = self.format.tile_bytes(cols);
         let bytes: &[u8] = bytemuck::cast_slice(&self.lines);
-        let (scales, payload) =
-            bytes[tile * size..][..size].split_at(self.format.scales_bytes(cols));
-        Tile { scales, payload, cols }
+        Tile { bytes: &bytes[tile * size..][..size], cols }
     }
 }
 
