@@ -45,7 +45,7 @@ pub use load::{Budget, Load};
 pub use packed::PackedView;
 pub use plan::Plan;
 pub use port::{Children, Device, Drafter, Gate, Kernels, Settled, Solver, Target, Vocab};
-pub use sampling::{SampleSpec, Sampling, TokenEdit};
+pub use sampling::{SampleSpec, SampleView, Sampling, TokenEdit};
 pub use supertree::{Frontier, SuperTreeView};
 pub use tensor::{DType, TensorView};
 pub use verdict::Verdicts;

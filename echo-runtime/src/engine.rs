@@ -231,6 +231,11 @@ impl Engine {
         &self.meter.total
     }
 
+    /// Takes an idle engine apart, so that its target can serve another.
+    pub fn into_parts(self) -> Parts {
+        self.parts
+    }
+
     /// Changes the policies between two steps. No text changes by it.
     pub fn set_policies(&mut self, gate: Box<dyn Gate>, solver: Box<dyn Solver>) {
         self.parts.gate = gate;

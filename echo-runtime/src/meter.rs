@@ -98,18 +98,32 @@ impl StepStats {
 
     /// Adds another's counts and times.
     pub fn add(&mut self, other: &StepStats) {
-        self.steps += other.steps;
-        for (sum, time) in self.time.iter_mut().zip(other.time) {
-            *sum += time;
+        self.combine(other, |sum, n| *sum += n, |sum, time| *sum += time);
+    }
+
+    /// Takes an earlier account away, leaving what happened since.
+    pub fn subtract(&mut self, earlier: &StepStats) {
+        self.combine(earlier, |sum, n| *sum -= n, |sum, time| *sum -= time);
+    }
+
+    fn combine(
+        &mut self,
+        other: &StepStats,
+        count: impl Fn(&mut usize, usize),
+        time: impl Fn(&mut Duration, Duration),
+    ) {
+        count(&mut self.steps, other.steps);
+        for (own, other) in self.time.iter_mut().zip(other.time) {
+            time(own, other);
         }
-        self.seqs += other.seqs;
-        self.context_rows += other.context_rows;
-        self.drafted += other.drafted;
-        self.levels += other.levels;
-        self.verified += other.verified;
-        self.accepted += other.accepted;
-        self.committed += other.committed;
-        self.policy_faults += other.policy_faults;
+        count(&mut self.seqs, other.seqs);
+        count(&mut self.context_rows, other.context_rows);
+        count(&mut self.drafted, other.drafted);
+        count(&mut self.levels, other.levels);
+        count(&mut self.verified, other.verified);
+        count(&mut self.accepted, other.accepted);
+        count(&mut self.committed, other.committed);
+        count(&mut self.policy_faults, other.policy_faults);
     }
 }
 
