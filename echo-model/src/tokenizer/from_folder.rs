@@ -42,6 +42,14 @@ pub(super) fn parts(folder: &Folder, vocab: usize) -> Result<Parts, String> {
 
     let inner: tokenizers::Tokenizer =
         serde_json::from_value(json).map_err(|error| format!("tokenizer.json: {error}"))?;
+    // The crate numbers added tokens itself where the vocabulary does not; it must agree.
+    let added = tokens.iter().enumerate().filter_map(|(id, entry)| Some((id, entry.as_ref()?)));
+    for (id, entry) in added.filter(|(_, entry)| entry.class != Class::Normal) {
+        if inner.token_to_id(&entry.text) != Some(id as u32) {
+            let text = &entry.text;
+            return Err(format!("tokenizer.json: added token `{text}` cannot have id {id}"));
+        }
+    }
     let config = read(folder, "tokenizer_config.json")?.unwrap_or_default();
     let by_text: HashMap<&str, u32> = tokens
         .iter()

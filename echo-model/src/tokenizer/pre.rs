@@ -54,3 +54,48 @@ fn split(pattern: &str) -> Result<PreTokenizerWrapper, String> {
         .map_err(|error| error.to_string())?;
     Ok(Sequence::new(vec![words.into(), byte_level(false).into()]).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::*;
+
+    /// The words of `text`, as ranges of its bytes.
+    fn words<'t>(name: &str, text: &'t str) -> Vec<&'t str> {
+        let mut cut = PreTokenizedString::from(text);
+        named(name).unwrap().words.pre_tokenize(&mut cut).unwrap();
+        let splits = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        splits.into_iter().map(|(_, (from, to), _)| &text[from..to]).collect()
+    }
+
+    #[test]
+    fn families_differ_in_digits_and_contractions() {
+        assert_eq!(words("gpt-2", "I'm 1234!"), ["I", "'m", " 1234", "!"]);
+        assert_eq!(words("smollm", "I'm 1234!"), ["I", "'m", " ", "1", "2", "3", "4", "!"]);
+        assert_eq!(words("llama-bpe", "I'M 1234!"), ["I", "'M", " ", "123", "4", "!"]);
+        assert_eq!(words("qwen2", "I'M 12!\n\n x"), ["I", "'M", " ", "1", "2", "!\n\n", " x"]);
+        assert_eq!(words("gpt-2", "I'M")[1], "'", "upper case is no contraction in GPT-2");
+    }
+
+    #[test]
+    fn long_runs_do_not_end_the_search() {
+        // The engine behind the patterns gives up after a million steps back, and what it has not
+        // cut by then stays one word.
+        let n = crate::tokenizer::TEXT_MAX;
+        for name in ["gpt-2", "smollm", "llama-bpe", "qwen2"] {
+            let text = " ".repeat(n - 4) + "x yz";
+            let found = words(name, &text);
+            assert_eq!(found[1..], [" x", " yz"], "{name}");
+            assert_eq!(found[0].len(), n - 5, "{name}");
+            let text = "a".repeat(n - 2) + " b";
+            assert_eq!(words(name, &text)[1..], [" b"], "{name}");
+        }
+    }
+
+    #[test]
+    fn others_are_refused_with_the_known_ones() {
+        let error = named("tekken").err().unwrap();
+        assert!(error.contains("`tekken`") && error.contains("smollm"), "{error}");
+    }
+}
