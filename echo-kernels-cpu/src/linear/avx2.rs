@@ -7,6 +7,7 @@
 
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
 use super::kernel::{Ints, ROWS_MAX, Sums};
+use super::stream::prefetch;
 use std::arch::x86_64::*;
 
 /// Rows that share an unpacked weight; their sums and one group of weights fit the 16 registers.
@@ -62,6 +63,9 @@ fn rows_of<
             unsafe {
                 let payload = tile.bytes.as_ptr().add(form.weights_at(block));
                 let scales = tile.bytes.as_ptr().add(form.terms_at(block));
+                if side == 0 {
+                    prefetch(payload, form.block_bytes());
+                }
                 let part = Part { payload, scales, side, block };
                 let (fours, rest) = sums.as_chunks_mut::<TOGETHER>();
                 for (four, sums) in fours.iter_mut().enumerate() {

@@ -7,6 +7,7 @@
 
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
 use super::kernel::{Ints, ROWS_MAX, Sums};
+use super::stream::prefetch;
 use std::arch::x86_64::*;
 
 /// One tile; see [`super::kernel`] for the order of operations.
@@ -93,6 +94,7 @@ unsafe fn rows_of<
         unsafe {
             let payload = tile.bytes.as_ptr().add(form.weights_at(block));
             let scales = tile.bytes.as_ptr().add(form.terms_at(block));
+            prefetch(payload, form.block_bytes());
             let weights = unpack::<NIBBLES>(payload);
             // Four rows at a time: a chain of products waits four cycles for each link, so four
             // chains keep the multipliers busy.

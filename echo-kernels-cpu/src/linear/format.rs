@@ -85,8 +85,13 @@ impl Blocks {
     }
 
     /// Bytes of one run of blocks.
-    pub(super) const fn run_bytes(self) -> usize {
-        self.run() * (self.terms_bytes() + self.weights_bytes())
+    const fn run_bytes(self) -> usize {
+        self.run() * self.block_bytes()
+    }
+
+    /// Bytes of one block, its share of a run.
+    pub(super) const fn block_bytes(self) -> usize {
+        self.terms_bytes() + self.weights_bytes()
     }
 
     /// First byte of the scales of `block` in a tile.

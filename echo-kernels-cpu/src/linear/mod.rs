@@ -22,6 +22,8 @@ mod out;
 mod pack;
 mod portable;
 mod quantize;
+#[cfg(target_arch = "x86_64")]
+mod stream;
 mod weight;
 
 pub use isa::Isa;
