@@ -132,11 +132,18 @@ pub(crate) fn stems(tree: &Tree) -> Vec<Stem> {
     stems
 }
 
-/// Up to the first full stop that ends a word; links lose their brackets, which mean nothing here.
+/// Up to the first full stop that ends a word. Links keep their text alone: where they lead means
+/// nothing in the table.
 fn first_sentence(docs: &str) -> String {
     let docs = docs.trim();
     let end = docs.find(". ").unwrap_or(docs.len());
-    docs[..end].trim_end_matches('.').replace("[`", "`").replace("`]", "`")
+    let mut sentence = docs[..end].trim_end_matches('.').replace("[`", "`");
+    while let Some(at) = sentence.find("`]") {
+        let link = sentence[at + 2..].starts_with('(');
+        let end = sentence[at..].find(')').filter(|_| link).map_or(at + 2, |n| at + n + 1);
+        sentence.replace_range(at + 1..end, "");
+    }
+    sentence
 }
 
 fn render(tree: &Tree) -> String {
@@ -192,7 +199,7 @@ mod tests {
 
     const TRAIT: &str = "//! Port.\n\
         /// Not one of them. Really.\npub trait Other {\n    fn other(&self);\n}\n\
-        pub trait Kernels: Device {\n    /// `out = a | b`\n    /// per [`Row`]. Waits.\n    \
+        pub trait Kernels: Device {\n    /// `out = a | b`\n    /// per [`Row`](a::Row) of [`M`] (m). Waits.\n    \
         fn either(\n        &self,\n    );\n\n    fn plain(&self);\n}\nfn loose() {}\n";
 
     #[test]
@@ -202,7 +209,7 @@ mod tests {
             .map(|stem| (stem.name, stem.purpose, stem.line))
             .collect();
         let expected = [
-            ("either".to_owned(), "`out = a | b` per `Row`".to_owned(), 9),
+            ("either".to_owned(), "`out = a | b` per `Row` of `M` (m)".to_owned(), 9),
             ("plain".to_owned(), String::new(), 13),
         ];
         assert_eq!(found, expected);
@@ -213,7 +220,10 @@ mod tests {
         let reference = "echo-kernels-cpu/src/reference/plain.rs";
         let table = render(&Tree::of(&[(PORT, TRAIT), (reference, "//! x\n")]));
         assert!(table.contains("| `plain` |  | yes | – | – | – |\n"), "{table}");
-        assert!(table.contains("| `either` | `out = a \\| b` per `Row` | – |"), "{table}");
+        assert!(
+            table.contains("| `either` | `out = a \\| b` per `Row` of `M` (m) | – |"),
+            "{table}"
+        );
         assert!(table.contains("- cuda, every kernel: "), "{table}");
         let cuda = "echo-kernels-cuda/cu/plain.cu";
         let table = render(&Tree::of(&[(PORT, TRAIT), (cuda, "// x\n")]));
