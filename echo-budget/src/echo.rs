@@ -125,6 +125,7 @@ impl Echo {
             let n = node(key);
             let root = tree.parent[n] as usize;
             plan.keep(n);
+            self.ranking.take_out(n);
             self.room[root] -= 1;
             self.best[root] = self.best[root].min((key >> 32) as u32);
         }
@@ -149,6 +150,7 @@ impl Echo {
         for ask in &self.asks {
             for &key in winners(&mut self.asked[ask.start..ask.end], left) {
                 plan.keep(node(key));
+                self.ranking.take_out(node(key));
                 left -= 1;
                 self.room[ask.root] -= 1;
                 self.best[ask.root] = self.best[ask.root].min((key >> 32) as u32);
@@ -194,13 +196,7 @@ impl Echo {
 
     /// What is left goes to the best nodes not kept yet.
     fn widen(&mut self, tree: SuperTreeView<'_>, left: usize, plan: &mut Plan) {
-        for n in tree.roots()..tree.len() {
-            if plan.contains(n) {
-                self.ranking.take_out(n);
-            }
-        }
-        self.ranking.cut_families(tree, |root| self.room[root]);
-        for &key in &*self.ranking.best(left) {
+        for &key in &*self.ranking.best_within(tree, left, |root| self.room[root]) {
             plan.keep(node(key));
         }
     }

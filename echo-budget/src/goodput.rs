@@ -49,8 +49,8 @@ impl Solver for Goodput {
         let GoodputParams { cost, survival } = &self.params;
         let roots = tree.roots();
         self.ranking.read(tree);
-        self.ranking.cut_families(tree, |_| budget.tree_max);
-        let keys = self.ranking.best(budget.rows.saturating_sub(roots));
+        let free = budget.rows.saturating_sub(roots);
+        let keys = self.ranking.best_within(tree, free, |_| budget.tree_max);
         keys.sort_unstable();
         self.tokens.clear();
         self.tokens.push(roots as f64);

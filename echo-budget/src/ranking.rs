@@ -6,12 +6,15 @@
 //! node's index. The least `k` keys, of one sequence or of the batch, are closed under parent.
 
 use echo_core::SuperTreeView;
+use std::ops::Range;
 
 /// The cost of a node that is out of the running.
 const OUT: u32 = u32::MAX;
 /// Costs are selected by their upper bits first: the exponent and three bits of the mantissa.
 const BIN_SHIFT: u32 = 20;
 const BINS: usize = 1 << (32 - BIN_SHIFT);
+/// Up to so many winners are found by insertion.
+const FEW: usize = 8;
 
 /// Scratch of the solvers, refilled for each tree.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +22,9 @@ pub(crate) struct Ranking {
     cost: Vec<u32>,
     chosen: Vec<u64>,
     boundary: Vec<u64>,
+    /// Nodes in the running by the upper bits of their cost.
     bins: Vec<u32>,
-    /// Keys grouped by sequence, and where each group starts.
+    /// Keys grouped by sequence, or counts by sequence; and the bounds of the groups.
     family: Vec<u64>,
     family_start: Vec<u32>,
     /// Which root a place in the batch has.
@@ -53,12 +57,15 @@ impl Ranking {
         let roots = tree.roots();
         self.cost.clear();
         self.cost.resize(tree.len(), 0);
+        self.bins.clear();
+        self.bins.resize(BINS, 0);
         for depth in 1..tree.levels() {
             let level = tree.level(depth);
             let (above, below) = self.cost.split_at_mut(level.start);
             let nodes = tree.parent[level.clone()].iter().zip(&tree.score[level]);
             for (cost, (&parent, &score)) in below.iter_mut().zip(nodes) {
                 *cost = cost_of(score).max(above[parent as usize]);
+                self.bins[(*cost >> BIN_SHIFT) as usize] += 1;
             }
         }
         self.cost[..roots].fill(OUT);
@@ -79,88 +86,153 @@ impl Ranking {
         self.root_of[seq as usize] as usize
     }
 
-    /// Takes `node` out of the running.
+    /// Takes `node`, which must be in the running, out of it.
     pub(crate) fn take_out(&mut self, node: usize) {
+        self.bins[(self.cost[node] >> BIN_SHIFT) as usize] -= 1;
         self.cost[node] = OUT;
     }
 
-    /// Leaves of each sequence only its best nodes in the running, as many as `most(root)` says.
-    pub(crate) fn cut_families(&mut self, tree: SuperTreeView<'_>, most: impl Fn(usize) -> usize) {
+    /// The best `k` keys in the running of which each sequence owns at most `most(root)`, in no
+    /// order; fewer if there are fewer.
+    pub(crate) fn best_within(
+        &mut self,
+        tree: SuperTreeView<'_>,
+        k: usize,
+        most: impl Fn(usize) -> usize,
+    ) -> &mut [u64] {
+        self.choose_best(k);
+        // A choice that crowds nobody out is the one asked for: what it holds of a sequence is the
+        // sequence's best. Only otherwise are all sequences looked at one by one.
+        self.count_chosen(tree);
+        if self.family.iter().enumerate().any(|(root, &n)| n as usize > most(root)) {
+            self.best_of_each(tree, most);
+            let n = winners(&mut self.chosen, k).len();
+            self.chosen.truncate(n);
+        }
+        &mut self.chosen
+    }
+
+    /// The best keys in the running of each sequence, as many as `most(root)` says, in no order.
+    pub(crate) fn best_of_each(
+        &mut self,
+        tree: SuperTreeView<'_>,
+        most: impl Fn(usize) -> usize,
+    ) -> &mut [u64] {
+        self.group(tree);
+        self.chosen.clear();
+        let mut start = 0;
+        for (root, &end) in self.family_start[..tree.roots()].iter().enumerate() {
+            let best = winners(&mut self.family[start..end as usize], most(root));
+            // What is out of the running ranks last, but may be all there is.
+            self.chosen.extend(best.iter().filter(|&&key| (key >> 32) as u32 != OUT));
+            start = end as usize;
+        }
+        &mut self.chosen
+    }
+
+    /// Copies all keys into `family`, sequence by sequence, those out of the running included;
+    /// leaves the end of each group in `family_start`.
+    fn group(&mut self, tree: SuperTreeView<'_>) {
         let roots = tree.roots();
         self.family_start.clear();
         self.family_start.resize(roots + 1, 0);
-        let in_play = |cost: u32| u32::from(cost != OUT);
-        for (&cost, &seq) in self.cost[roots..].iter().zip(&tree.seq[roots..]) {
-            self.family_start[self.root_of[seq as usize] as usize + 1] += in_play(cost);
-        }
-        let fits = |(root, &n): (usize, &u32)| n as usize <= most(root);
-        if self.family_start[1..].iter().enumerate().all(fits) {
-            return;
+        for run in runs(&tree.seq[roots..]) {
+            let root = self.root_of[tree.seq[roots + run.start] as usize];
+            self.family_start[root as usize + 1] += run.len() as u32;
         }
         for root in 0..roots {
             self.family_start[root + 1] += self.family_start[root];
         }
         self.family.clear();
-        self.family.resize(self.family_start[roots] as usize, 0);
-        for n in roots..tree.len() {
-            if self.cost[n] != OUT {
-                let at = &mut self.family_start[self.root_of[tree.seq[n] as usize] as usize];
-                self.family[*at as usize] = key(self.cost[n], n);
-                *at += 1;
+        self.family.resize(tree.len() - roots, 0);
+        for run in runs(&tree.seq[roots..]) {
+            let run = roots + run.start..roots + run.end;
+            let at = &mut self.family_start[self.root_of[tree.seq[run.start] as usize] as usize];
+            let family = &mut self.family[*at as usize..][..run.len()];
+            *at += run.len() as u32;
+            for ((to, &cost), n) in family.iter_mut().zip(&self.cost[run.clone()]).zip(run) {
+                *to = key(cost, n);
             }
-        }
-        // Each start has become its group's end.
-        let mut start = 0;
-        for root in 0..roots {
-            let end = self.family_start[root] as usize;
-            for &loser in losers(&mut self.family[start..end], most(root)) {
-                self.cost[node(loser)] = OUT;
-            }
-            start = end;
         }
     }
 
-    /// The best `k` keys in the running, in no order; fewer if there are fewer.
-    pub(crate) fn best(&mut self, k: usize) -> &mut [u64] {
+    /// Leaves in `family` how many of the chosen keys each sequence owns, by root.
+    fn count_chosen(&mut self, tree: SuperTreeView<'_>) {
+        self.family.clear();
+        self.family.resize(tree.roots(), 0);
+        for &key in &self.chosen {
+            self.family[self.root_of[tree.seq[node(key)] as usize] as usize] += 1;
+        }
+    }
+
+    /// Leaves in `chosen` the best `k` keys in the running.
+    fn choose_best(&mut self, k: usize) {
         self.chosen.clear();
         self.boundary.clear();
-        self.bins.clear();
-        self.bins.resize(BINS, 0);
-        for &cost in &self.cost {
-            self.bins[(cost >> BIN_SHIFT) as usize] += 1;
-        }
-        // The last bin holds what is out of the running.
+        // The last bin is that of nodes out of the running.
         let (mut edge, mut below) = (0, 0);
         while edge < BINS - 1 && below + self.bins[edge] as usize <= k {
             below += self.bins[edge] as usize;
             edge += 1;
         }
+        let edge_cost = (edge as u32) << BIN_SHIFT;
         for (n, &cost) in self.cost.iter().enumerate() {
-            let bin = (cost >> BIN_SHIFT) as usize;
-            if bin < edge {
+            if cost < edge_cost {
                 self.chosen.push(key(cost, n));
-            } else if bin == edge && edge < BINS - 1 {
+            } else if (cost >> BIN_SHIFT) as usize == edge && edge < BINS - 1 {
                 self.boundary.push(key(cost, n));
             }
         }
         self.chosen.extend_from_slice(winners(&mut self.boundary, k - self.chosen.len()));
-        &mut self.chosen
     }
+}
+
+/// The runs of equal places: within a level the nodes of a sequence stand together.
+fn runs(seq: &[u32]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let &owner = seq.get(start)?;
+        let mut end = start + 1;
+        // In strides of eight where the run is long.
+        while seq.get(end + 7) == Some(&owner) && seq[end..end + 7].iter().all(|&s| s == owner) {
+            end += 8;
+        }
+        while seq.get(end) == Some(&owner) {
+            end += 1;
+        }
+        let run = start..end;
+        start = end;
+        Some(run)
+    })
 }
 
 /// The least `k` of `keys`, in no order.
 pub(crate) fn winners(keys: &mut [u64], k: usize) -> &[u64] {
     let k = k.min(keys.len());
     if 0 < k && k < keys.len() {
-        keys.select_nth_unstable(k - 1);
+        if k <= FEW {
+            select_few(keys, k);
+        } else {
+            keys.select_nth_unstable(k - 1);
+        }
     }
     &keys[..k]
 }
 
-/// All but the least `k` of `keys`, in no order.
-fn losers(keys: &mut [u64], k: usize) -> &[u64] {
-    let k = winners(keys, k).len();
-    &keys[k..]
+/// Brings the least `k > 0` keys to the front. Levels come best first, so that most keys are
+/// dismissed by one comparison.
+fn select_few(keys: &mut [u64], k: usize) {
+    keys[..k].sort_unstable();
+    for i in k..keys.len() {
+        if keys[i] < keys[k - 1] {
+            keys.swap(i, k - 1);
+            let mut at = k - 1;
+            while at > 0 && keys[at] < keys[at - 1] {
+                keys.swap(at, at - 1);
+                at -= 1;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

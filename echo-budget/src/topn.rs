@@ -37,9 +37,8 @@ impl Solver for TopN {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
         let most = self.params.n.min(budget.tree_max);
         self.ranking.read(tree);
-        self.ranking.cut_families(tree, |_| most);
         let free = budget.rows.saturating_sub(tree.roots());
-        for &key in &*self.ranking.best(free) {
+        for &key in &*self.ranking.best_within(tree, free, |_| most) {
             plan.keep(node(key));
         }
     }

@@ -22,8 +22,7 @@ impl Solver for Uniform {
             return;
         }
         self.ranking.read(tree);
-        self.ranking.cut_families(tree, |_| share);
-        for &key in &*self.ranking.best(free) {
+        for &key in &*self.ranking.best_of_each(tree, |_| share) {
             plan.keep(node(key));
         }
     }
