@@ -1,4 +1,4 @@
-//! The linear layer at the shapes of the default model (SmolLM2-135M, Q4_1 with a Q8_0 head).
+//! The linear layer at the shapes of the default model (`SmolLM2-135M`, `Q4_1` with a `Q8_0` head).
 //!
 //! Each case is checked against a plain f64 product before it is timed. A shape is applied to as
 //! many copies of its weight as exceed the last-level cache, in turn, as a forward does. `pass` is

@@ -8,6 +8,7 @@
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
 use super::kernel::{Ints, ROWS_MAX, Sums};
 use super::stream::prefetch;
+#[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
 
 /// Rows that share an unpacked weight; their sums and one group of weights fit the 16 registers.
@@ -70,7 +71,9 @@ fn rows_of<
                 let (fours, rest) = sums.as_chunks_mut::<TOGETHER>();
                 for (four, sums) in fours.iter_mut().enumerate() {
                     let row = four * TOGETHER;
-                    add_block::<NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2, TOGETHER>(part, x, row, sums);
+                    add_block::<NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2, TOGETHER>(
+                        part, x, row, sums,
+                    );
                 }
                 let mut row = rows / TOGETHER * TOGETHER;
                 let (twos, ones) = rest.as_chunks_mut::<2>();
@@ -176,8 +179,8 @@ unsafe fn dots_of_nibbles<const R: usize>(
         for (r, pairs) in pairs.iter_mut().enumerate() {
             // SAFETY: both groups of four are among the 32 activations.
             let (x_low, x_high) = unsafe {
-                let x = q(r).cast::<i32>();
-                (x.add(line).read_unaligned(), x.add(line + 4).read_unaligned())
+                let x = q(r);
+                (four(x.add(line * 4).cast()), four(x.add(line * 4 + 16).cast()))
             };
             let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(x_low));
             let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(x_high));
@@ -210,8 +213,8 @@ unsafe fn dots_of_bytes<const R: usize>(
         for (r, dot) in dots.iter_mut().enumerate() {
             // SAFETY: the four columns of the group are among the 32 activations.
             let (x_even, x_odd) = unsafe {
-                let x = q(r).cast::<i32>().add(group * 2);
-                (x.read_unaligned(), x.add(1).read_unaligned())
+                let x = q(r).add(group * 4);
+                (four(x.cast()), four(x.add(2).cast()))
             };
             let even = _mm256_madd_epi16(even, _mm256_set1_epi32(x_even));
             let odd = _mm256_madd_epi16(odd, _mm256_set1_epi32(x_odd));
@@ -219,6 +222,17 @@ unsafe fn dots_of_bytes<const R: usize>(
         }
     }
     dots
+}
+
+/// Four bytes as they lie.
+///
+/// # Safety
+///
+/// `bytes` points to them.
+#[inline]
+unsafe fn four(bytes: *const [u8; 4]) -> i32 {
+    // SAFETY: the caller's promise; an array of bytes needs no alignment.
+    i32::from_le_bytes(unsafe { *bytes })
 }
 
 /// Scale or minimum number `term` of a block, for the eight rows of `side`.

@@ -6,6 +6,7 @@
 use super::format::{BLOCK, Blocks, Format, LANES, LINE, Tile};
 use super::kernel::{Floats, ROWS_MAX, Sums};
 use echo_core::DType;
+#[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
 
 /// Output rows of one register.
@@ -47,13 +48,7 @@ pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums:
 ///
 /// The bounds checked by `floats` hold.
 #[target_feature(enable = "avx2,f16c,fma")]
-unsafe fn half_tile(
-    format: Format,
-    tile: Tile<'_>,
-    side: usize,
-    x: Floats<'_>,
-    sums: &mut [Sums],
-) {
+unsafe fn half_tile(format: Format, tile: Tile<'_>, side: usize, x: Floats<'_>, sums: &mut [Sums]) {
     let (rows, cols) = (sums.len(), tile.cols);
     let mut chains = [[_mm256_setzero_ps(); 2]; ROWS_MAX];
     let mut weights = [_mm256_setzero_ps(); BLOCK];
@@ -191,13 +186,7 @@ unsafe fn term(form: Blocks, scales: *const u8, term: usize) -> __m256 {
 /// The tile has as many columns from `col` on as there are weights.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-unsafe fn widen(
-    dtype: DType,
-    tile: Tile<'_>,
-    side: usize,
-    col: usize,
-    weights: &mut [__m256],
-) {
+unsafe fn widen(dtype: DType, tile: Tile<'_>, side: usize, col: usize, weights: &mut [__m256]) {
     for (k, weight) in weights.iter_mut().enumerate() {
         // SAFETY: the caller's promise; a column has 16 floats, of which this side is eight.
         *weight = unsafe {

@@ -8,6 +8,7 @@
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
 use super::kernel::{Ints, ROWS_MAX, Sums};
 use super::stream::prefetch;
+#[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
 
 /// One tile; see [`super::kernel`] for the order of operations.
@@ -30,6 +31,7 @@ pub(super) unsafe fn ints(form: Blocks, tile: Tile<'_>, x: Ints<'_>, sums: &mut 
 }
 
 /// The form that constants spell out.
+#[allow(clippy::fn_params_excessive_bools, reason = "the constants of a kernel")]
 const fn form(nibbles: bool, wide: bool, min: bool, halves: bool, zero_log2: u32) -> Blocks {
     Blocks { nibbles, wide, min, halves, zero_log2 }
 }
@@ -67,7 +69,7 @@ fn by_rows<
             }
         };
     }
-    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
 }
 
 /// # Safety
@@ -158,11 +160,13 @@ unsafe fn add_block<
                 }
             }
             let groups = 8 / halves;
-            for group in half * groups..(half + 1) * groups {
+            let first = half * groups;
+            for (group, weights) in weights[first..first + groups].iter().enumerate() {
+                let at = block * BLOCK + (first + group) * 4;
                 for (r, dot) in dots.iter_mut().enumerate() {
-                    let q = x.q.as_ptr().add((row + r) * x.cols + block * BLOCK + group * 4);
-                    let q = _mm512_set1_epi32(q.cast::<i32>().read_unaligned());
-                    *dot = _mm512_dpbusd_epi32(*dot, weights[group], q);
+                    let q = x.q.as_ptr().add((row + r) * x.cols + at).cast::<[u8; 4]>();
+                    let q = _mm512_set1_epi32(i32::from_le_bytes(*q));
+                    *dot = _mm512_dpbusd_epi32(*dot, *weights, q);
                 }
             }
             let scale = term::<WIDE>(scales, half);

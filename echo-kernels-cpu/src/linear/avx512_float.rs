@@ -6,6 +6,7 @@
 use super::format::{BLOCK, Blocks, Format, LANES, LINE, Tile};
 use super::kernel::{Floats, ROWS_MAX, Sums};
 use echo_core::DType;
+#[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
 
 /// Weights of 32 columns of a tile as floats, column by column.

@@ -27,6 +27,7 @@ pub(super) const BLOCK: usize = 32;
 pub(super) const LINE: usize = 64;
 
 /// The packed form of quantised weights: `w = scale * (q - zero)` or `w = scale * q + min`.
+#[allow(clippy::struct_excessive_bools, reason = "each becomes a constant of a kernel")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Blocks {
     /// Two weights per byte, or one.
@@ -41,16 +42,16 @@ pub(super) struct Blocks {
     pub(super) zero_log2: u32,
 }
 
-/// GGUF Q4_0.
+/// GGUF `Q4_0`.
 pub(super) const Q4_0: Blocks =
     Blocks { nibbles: true, wide: false, min: false, halves: false, zero_log2: 3 };
-/// GGUF Q4_1.
+/// GGUF `Q4_1`.
 pub(super) const Q4_1: Blocks = Blocks { min: true, zero_log2: 0, ..Q4_0 };
-/// GGUF Q4_K: the scales of its groups are multiplied out.
+/// GGUF `Q4_K`: the scales of its groups are multiplied out.
 pub(super) const Q4K: Blocks = Blocks { wide: true, ..Q4_1 };
-/// GGUF Q8_0 with 128 added to each weight.
+/// GGUF `Q8_0` with 128 added to each weight.
 pub(super) const Q8_0: Blocks = Blocks { nibbles: false, zero_log2: 7, ..Q4_0 };
-/// GGUF Q6_K, a byte per weight, the scales of its groups multiplied out.
+/// GGUF `Q6_K`, a byte per weight, the scales of its groups multiplied out.
 pub(super) const Q6K: Blocks = Blocks { wide: true, halves: true, zero_log2: 5, ..Q8_0 };
 
 impl Blocks {

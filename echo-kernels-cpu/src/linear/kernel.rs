@@ -10,11 +10,11 @@
 //! - float activations: two chains, over even and over odd columns in ascending order, of
 //!   `chain = fma(w, x, chain)` (portable: multiply, then add); the output is even + odd.
 
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx2_float, avx512, avx512_float};
 use super::format::{Format, LANES, Tile};
 use super::isa::Isa;
 use super::portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx2_float, avx512, avx512_float};
 
 /// Rows of activations of one kernel call at most.
 pub(super) const ROWS_MAX: usize = 16;

@@ -110,8 +110,7 @@ impl Row<'_> {
         self.fill_plain::<Q16>(x);
     }
 
-    // Inlined so that the compiler vectorises it for the features of its caller.
-    #[allow(clippy::inline_always)]
+    #[allow(clippy::inline_always, reason = "vectorised for the features of its caller")]
     #[inline(always)]
     fn fill_plain<const Q16: bool>(&mut self, x: &[f32]) {
         let blocks = x.as_chunks::<BLOCK>().0;
@@ -136,7 +135,7 @@ impl Row<'_> {
 }
 
 /// Quantises one block; the scale, and the sums of both halves.
-#[allow(clippy::inline_always)] // as above
+#[allow(clippy::inline_always, reason = "vectorised for the features of its caller")]
 #[inline(always)]
 fn quantize(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
     // Without the sign, floats are ordered as their bits are, and NaN stands above infinity.
