@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! The `echo-llm` program: the edge where files, names and terminals meet the engine.
+//!
+//! Nothing below this crate reads an environment variable or knows the name of a policy.
+
+mod bench;
+mod doctor;
+mod engine_args;
+mod inspect;
+mod model;
+mod registry;
+mod run;
+mod setup;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Speculative decoding under load: one super-tree, one budget, the same text as without it.
+#[derive(Parser)]
+#[command(name = "echo-llm", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate text from a prompt, or chat when no prompt is given
+    #[command(visible_alias = "generate")]
+    Run(run::RunArgs),
+    /// Measure plain decoding and the policies on real prompts, and compare their outputs
+    Bench(bench::BenchArgs),
+    /// Show what is in a model file or folder
+    Inspect(inspect::InspectArgs),
+    /// Show what this machine offers, and whether the default model is there
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Doctor => doctor::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output left; that is no failure of ours.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

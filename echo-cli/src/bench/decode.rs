@@ -1,0 +1,284 @@
+//! Layer 4: policies × concurrency on real prompts.
+
+use super::forward::Forward;
+use super::prompts::Prompt;
+use super::rows::{self, Row};
+use super::{Plan, table};
+use crate::engine_args::EngineArgs;
+use crate::registry;
+use crate::setup::{self, Loaded};
+use anyhow::Result;
+use echo_core::{Limits, Sampling, SeqId, Target, Token};
+use echo_model::template::Message;
+use echo_runtime::{Engine, Options, Output, Parts, Profile, Request, Stage, StepStats, Stops};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What all runs share.
+pub(crate) struct Setting<'a> {
+    pub(crate) args: &'a EngineArgs,
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) limits: Limits,
+    pub(crate) plan: &'a Plan,
+}
+
+/// One row at one concurrency.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Decoded {
+    pub(crate) name: String,
+    pub(crate) about: &'static str,
+    pub(crate) concurrency: usize,
+    /// Output tokens per second of each repetition, in the order they ran.
+    pub(crate) tokens_per_s: Vec<f64>,
+    /// Milliseconds per output token after the first, over all requests.
+    pub(crate) tpot_ms_p50: f64,
+    pub(crate) tpot_ms_p95: f64,
+    pub(crate) accepted_len: f64,
+    pub(crate) rows_per_step: f64,
+    pub(crate) wasted_rows: f64,
+    pub(crate) levels_per_step: f64,
+    /// Share of the time by stage.
+    pub(crate) share: Vec<(&'static str, f64)>,
+    /// Share of requests whose tokens are those of plain decoding.
+    pub(crate) exact_match: f64,
+    /// Median of the ratios to plain decoding, repetition by repetition.
+    pub(crate) speedup: f64,
+}
+
+/// What one run of all prompts gave.
+struct Sample {
+    tokens: Vec<Vec<Token>>,
+    elapsed: Duration,
+    tpot_ms: Vec<f64>,
+    stats: StepStats,
+}
+
+/// Runs every row at every concurrency; repetitions go round the rows, so that a slow moment of the
+/// machine does not fall on one row alone.
+pub(crate) fn measure(
+    setting: &Setting<'_>,
+    mut target: Box<dyn Target>,
+    prompts: &[Prompt],
+    curve: &[Forward],
+) -> Result<Vec<Decoded>> {
+    let plan = setting.plan;
+    let requests = requests(setting, prompts)?;
+    let rows = rows::all(setting.args);
+    let runs = plan.concurrency.len() * plan.repeat * rows.len();
+    let bar = ProgressBar::new(runs as u64).with_style(
+        ProgressStyle::with_template("decoding {bar:30} {pos}/{len} runs {elapsed} {msg}")
+            .expect("the template is right"),
+    );
+    let mut reference: Option<Vec<Vec<Token>>> = None;
+    let mut decoded = Vec::new();
+    for &concurrency in &plan.concurrency {
+        let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
+        for _ in 0..plan.repeat {
+            for (row, samples) in rows.iter().zip(&mut samples) {
+                bar.set_message(format!("{} at {concurrency}", row.name));
+                let (sample, back) = run(setting, row, concurrency, target, &requests, curve)?;
+                target = back;
+                samples.push(sample);
+                bar.inc(1);
+            }
+        }
+        let reference = reference.get_or_insert_with(|| samples[0][0].tokens.clone());
+        let plain: Vec<f64> = samples[0].iter().map(Sample::tokens_per_s).collect();
+        for (row, samples) in rows.iter().zip(&samples) {
+            decoded.push(summarise(row, concurrency, samples, &plain, reference));
+        }
+    }
+    bar.finish_and_clear();
+    Ok(decoded)
+}
+
+/// The first turn of each prompt through the model's chat template.
+fn requests(setting: &Setting<'_>, prompts: &[Prompt]) -> Result<Vec<Request>> {
+    let template = setting.loaded.template()?;
+    let request = |(i, prompt): (usize, &Prompt)| {
+        let messages = [Message::new("user", prompt.turns[0].as_str())];
+        let tokens = setting.loaded.encode_chat(&template, &messages)?;
+        let temperature = setting.plan.temperature;
+        let sampling = Sampling { temperature, seed: i as u64, ..Sampling::default() };
+        let max_tokens = Some(setting.plan.max_tokens);
+        let stops = Stops { max_tokens, ..Stops::default() };
+        Ok(Request { sampling, stops, ..Request::new(tokens) })
+    };
+    prompts.iter().enumerate().map(request).collect()
+}
+
+/// Answers all requests, `concurrency` at a time, and gives the target back.
+fn run(
+    setting: &Setting<'_>,
+    row: &Row,
+    concurrency: usize,
+    target: Box<dyn Target>,
+    requests: &[Request],
+    curve: &[Forward],
+) -> Result<(Sample, Box<dyn Target>)> {
+    let limits = Limits {
+        seqs_max: concurrency,
+        depth_max: row.depth,
+        width_max: row.width,
+        beam_max: row.width,
+        tree_max: row.nodes,
+        ..setting.limits
+    };
+    let profile = || {
+        let of = |f: &Forward| Profile {
+            rows: f.rows,
+            kv_len: f.kv_len,
+            time: Duration::from_secs_f64(f.median_us / 1e6),
+        };
+        Ok(curve.iter().map(of).collect())
+    };
+    let parts = Parts {
+        target,
+        drafter: setup::drafter(&row.drafter, &limits)?,
+        gate: registry::gate(&row.gate)?,
+        solver: registry::solver(&row.solver, &limits, profile)?,
+        vocab: Arc::clone(&setting.loaded.tokenizer) as _,
+    };
+    // Each row reads its prompts itself: a warm cache would favour those that run later.
+    let options = Options {
+        budget: row.budget,
+        queue_max: requests.len(),
+        prefix_cache: false,
+        ..Options::default()
+    };
+    let mut engine = Engine::new(parts, limits, options)?;
+    for request in requests {
+        engine.submit(request.clone())?;
+    }
+    let sample = drain(&mut engine, requests.len())?;
+    Ok((sample, engine.into_parts().target))
+}
+
+fn drain(engine: &mut Engine, n: usize) -> Result<Sample> {
+    let mut tokens = vec![Vec::new(); n];
+    let mut first: Vec<Option<Instant>> = vec![None; n];
+    let mut last = first.clone();
+    let mut out = Output::default();
+    let start = Instant::now();
+    while !engine.is_idle() {
+        engine.step(&mut out)?;
+        let now = Instant::now();
+        for committed in &out.committed {
+            let SeqId(id) = committed.id;
+            tokens[id as usize].push(committed.token);
+            first[id as usize].get_or_insert(now);
+            last[id as usize] = Some(now);
+        }
+        out.clear();
+    }
+    let elapsed = start.elapsed();
+    let gap = |i: usize| {
+        let time = last[i]? - first[i]?;
+        (tokens[i].len() > 1).then(|| time.as_secs_f64() * 1e3 / (tokens[i].len() - 1) as f64)
+    };
+    let tpot_ms = (0..n).filter_map(gap).collect();
+    Ok(Sample { tokens, elapsed, tpot_ms, stats: *engine.totals() })
+}
+
+impl Sample {
+    fn tokens_per_s(&self) -> f64 {
+        self.stats.committed as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+fn summarise(
+    row: &Row,
+    concurrency: usize,
+    samples: &[Sample],
+    plain: &[f64],
+    reference: &[Vec<Token>],
+) -> Decoded {
+    let mut stats = StepStats::default();
+    samples.iter().for_each(|sample| stats.add(&sample.stats));
+    let mut tpot: Vec<f64> = samples.iter().flat_map(|s| s.tpot_ms.iter().copied()).collect();
+    tpot.sort_by(f64::total_cmp);
+    let tokens_per_s: Vec<f64> = samples.iter().map(Sample::tokens_per_s).collect();
+    let ratios = tokens_per_s.iter().zip(plain).map(|(own, plain)| own / plain).collect();
+    let equal =
+        |sample: &Sample| sample.tokens.iter().zip(reference).filter(|(a, b)| a == b).count();
+    let n = samples.len() * reference.len();
+    let steps = stats.steps.max(1) as f64;
+    let total = stats.total_time().as_secs_f64();
+    Decoded {
+        name: row.name.clone(),
+        about: row.about,
+        concurrency,
+        tpot_ms_p50: percentile(&tpot, 0.5),
+        tpot_ms_p95: percentile(&tpot, 0.95),
+        accepted_len: stats.mean_accepted_len(),
+        rows_per_step: (stats.seqs + stats.verified) as f64 / steps,
+        wasted_rows: stats.wasted() as f64 / steps,
+        levels_per_step: stats.levels as f64 / steps,
+        share: Stage::ALL
+            .map(|stage| (stage.name(), stats.time[stage as usize].as_secs_f64() / total))
+            .to_vec(),
+        exact_match: samples.iter().map(equal).sum::<usize>() as f64 / n as f64,
+        speedup: median(ratios),
+        tokens_per_s,
+    }
+}
+
+/// The median; the lower middle of an even number.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    percentile(&values, 0.5)
+}
+
+/// Of sorted values; NaN of none.
+fn percentile(sorted: &[f64], p: f64) -> f64 {
+    let last = sorted.len().wrapping_sub(1);
+    sorted.get((last as f64 * p) as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// Prints a table per concurrency.
+pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
+    for &concurrency in &plan.concurrency {
+        println!(
+            "\ndecode: {concurrency} concurrent requests, {} tokens each, temperature {}\n",
+            plan.max_tokens, plan.temperature
+        );
+        let of = |d: &&Decoded| d.concurrency == concurrency;
+        let best = decoded.iter().filter(of).filter(|d| d.name.starts_with("chain"));
+        let best = best.max_by(|a, b| a.speedup.total_cmp(&b.speedup)).map(|d| d.name.clone());
+        let cells = |d: &Decoded| {
+            let mark = if Some(&d.name) == best.as_ref() { " (best chain)" } else { "" };
+            let spread =
+                |f: fn(f64, f64) -> f64, from| d.tokens_per_s.iter().copied().fold(from, f);
+            let stage = |name| d.share.iter().find(|s| s.0 == name).map_or(0.0, |s| 100.0 * s.1);
+            vec![
+                format!("{}{mark}", d.name),
+                format!("{:.1}", median(d.tokens_per_s.clone())),
+                format!("{:.1}–{:.1}", spread(f64::min, f64::MAX), spread(f64::max, 0.0)),
+                format!("{:.2}×", d.speedup),
+                format!("{:.2} / {:.2}", d.tpot_ms_p50, d.tpot_ms_p95),
+                format!("{:.2}", d.accepted_len),
+                format!("{:.1}", d.rows_per_step),
+                format!("{:.1}", d.wasted_rows),
+                format!("{:.1}", d.levels_per_step),
+                format!("{:.1} / {:.1}", stage("draft"), stage("verify")),
+                format!("{:.0} %", 100.0 * d.exact_match),
+            ]
+        };
+        let head = [
+            "row",
+            "tokens/s",
+            "spread",
+            "vs plain",
+            "ms/token p50 / p95",
+            "accepted",
+            "rows/step",
+            "wasted",
+            "levels",
+            "draft / verify %",
+            "exact",
+        ];
+        table::print(&head, &decoded.iter().filter(of).map(cells).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,67 @@
+//! Layer 3: what a forward costs by its number of rows. The curve decides whether speculation can
+//! pay.
+
+use super::table;
+use crate::setup;
+use anyhow::Result;
+use echo_core::{Limits, Target};
+use echo_runtime::{Profile, profile};
+use serde::Serialize;
+
+/// One point of the curve.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Forward {
+    pub(crate) rows: usize,
+    pub(crate) kv_len: usize,
+    pub(crate) median_us: f64,
+    pub(crate) min_us: f64,
+    pub(crate) max_us: f64,
+}
+
+/// Measures the curve at two lengths of the cache.
+pub(crate) fn measure(
+    target: &mut dyn Target,
+    limits: &Limits,
+    repeat: usize,
+) -> Result<Vec<Forward>> {
+    let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max)).min(256);
+    let rows = setup::profiled_rows(rows_max);
+    let kv_lens = [128, 1024];
+    let profiles = profile(target, limits, &rows, &kv_lens, repeat.max(5))?;
+    let mut curve = Vec::new();
+    for kv_len in kv_lens {
+        for &rows in &rows {
+            let mut us: Vec<f64> = profiles
+                .iter()
+                .filter(|p: &&Profile| p.rows == rows && p.kv_len == kv_len)
+                .map(|p| p.time.as_secs_f64() * 1e6)
+                .collect();
+            us.sort_by(f64::total_cmp);
+            let (Some(&min_us), Some(&max_us)) = (us.first(), us.last()) else { continue };
+            let median_us = us[us.len() / 2];
+            curve.push(Forward { rows, kv_len, median_us, min_us, max_us });
+        }
+    }
+    Ok(curve)
+}
+
+/// Prints `T(rows)` and `T(rows) / T(1)`.
+pub(crate) fn print(curve: &[Forward]) {
+    println!("\nforward: time by rows (median, spread), and relative to one row\n");
+    let one = |kv_len| curve.iter().find(|f| f.rows == 1 && f.kv_len == kv_len);
+    let rows: Vec<Vec<String>> = curve
+        .iter()
+        .map(|f| {
+            let ratio = one(f.kv_len).map_or(f64::NAN, |one| f.median_us / one.median_us);
+            vec![
+                format!("{}", f.rows),
+                format!("{}", f.kv_len),
+                format!("{:.2}", f.median_us / 1e3),
+                format!("{:.2}–{:.2}", f.min_us / 1e3, f.max_us / 1e3),
+                format!("{ratio:.2}"),
+                format!("{:.0}", f.rows as f64 / f.median_us * 1e6),
+            ]
+        })
+        .collect();
+    table::print(&["rows", "kv len", "T ms", "spread", "T(rows)/T(1)", "rows/s"], &rows);
+}

@@ -1,0 +1,168 @@
+//! Layer 1: what gate, solver and pack cost on the host, without a device.
+
+use super::table;
+use echo_budget::{
+    Between, CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN,
+    TopNParams, Uniform, Width,
+};
+use echo_core::sampling::philox;
+use echo_core::{Budget, Children, Gate, Keep, Limits, Load, Plan, Solver};
+use echo_gate::{Sparse, SparseParams, Threshold};
+use echo_tree::{Packed, SeqRows, SuperTree, check_plan, open};
+use serde::Serialize;
+use std::time::Instant;
+
+/// Candidates of one sequence: 4 + 4 levels of 15.
+const CANDIDATES: usize = 64;
+const RUNS: usize = 400;
+
+/// Time of gate + solver + pack at one size.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Host {
+    solver: &'static str,
+    seqs: usize,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// Measures every solver at 1 to 256 sequences.
+pub(crate) fn measure() -> Vec<Host> {
+    let mut all = Vec::new();
+    for seqs in [1, 8, 64, 256] {
+        let mut scene = Scene::new(seqs);
+        for (name, mut solver) in solvers() {
+            let mut us: Vec<f64> = (0..RUNS).map(|_| scene.run(solver.as_mut())).collect();
+            us.sort_by(f64::total_cmp);
+            let (p50_us, p99_us) = (us[RUNS / 2], us[RUNS * 99 / 100]);
+            all.push(Host { solver: name, seqs, p50_us, p99_us });
+        }
+    }
+    all
+}
+
+fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
+    let width = Width::Ratio { mu: 0.03, most: 4 };
+    let echo = EchoParams { seed: 1, width, weights: Vec::new() };
+    let hinge = Hinge { ar_us: 1000.0, gamma: 0.002, rows_knee: 64 };
+    let cost = CostTable::hinge(hinge).expect("a knee of 64 rows");
+    debug_assert_eq!(cost.between(), Between::Linear);
+    let goodput = GoodputParams { cost, survival: Survival::identity() };
+    vec![
+        ("uniform", Box::new(Uniform::default())),
+        ("topn", Box::new(TopN::new(TopNParams { n: 32 }))),
+        ("echo", Box::new(Echo::new(echo).expect("in range"))),
+        ("goodput", Box::new(Goodput::new(goodput))),
+    ]
+}
+
+/// A drafted super-tree and the buffers of a step.
+struct Scene {
+    tree: SuperTree,
+    gate: Sparse,
+    keep: Keep,
+    plan: Plan,
+    packed: Packed,
+    budget: Budget,
+    depth_cap: Vec<u32>,
+    slots: Vec<u32>,
+}
+
+impl Scene {
+    fn new(seqs: usize) -> Self {
+        let limits = Limits {
+            seqs_max: seqs,
+            rows_max: seqs * (CANDIDATES + 1),
+            depth_max: 5,
+            width_max: 4,
+            beam_max: 4,
+            tree_max: CANDIDATES,
+            context_max: 64,
+            kv_slots: seqs * (CANDIDATES + 1) + 64,
+            logprobs_max: 0,
+        };
+        let mut tree = SuperTree::new(&limits);
+        tree.plant((0..seqs as u32).map(|seq| (seq, 0)));
+        let (mut keep, mut children) = (Keep::default(), Children::default());
+        let depth_cap = vec![5; seqs];
+        for depth in 0..5 {
+            let frontier = tree.view().frontier();
+            open(frontier, 4, 4, &depth_cap, &mut keep);
+            children.clear();
+            for node in frontier.nodes() {
+                // Four levels of 15 below the first: the last node of each beam has three children.
+                let most = if depth > 0 { 15 } else { 4 };
+                let owned = children
+                    .parent
+                    .iter()
+                    .filter(|&&p| tree.view().seq[p as usize] == tree.view().seq[node])
+                    .count();
+                let open = keep.children(node - frontier.nodes().start) as usize;
+                for child in 0..open.min(most - owned.min(most)) {
+                    let bits = philox([node as u32, child as u32, depth, 0], [7, 7])[0];
+                    let log_prob = (f64::from(bits) + 1.0).ln() - f64::from(u32::MAX).ln();
+                    children.push(node, child as u32, (0.7 * log_prob) as f32);
+                }
+            }
+            tree.push_level(&keep, &children);
+        }
+        let rows = 4 * seqs;
+        let load = Load { n_seqs: seqs, rows_free: rows, kv_len: 64, ..Load::default() };
+        let thresholds = vec![Threshold { depth: 5, tau: 0.05 }];
+        Scene {
+            gate: Sparse::new(SparseParams { thresholds }).expect("in range"),
+            keep,
+            plan: Plan::with_capacity(limits.nodes_max()),
+            packed: Packed::new(&limits),
+            budget: Budget { rows, tree_max: CANDIDATES, load },
+            depth_cap,
+            slots: (64..limits.kv_slots as u32).collect(),
+            tree,
+        }
+    }
+
+    /// Microseconds of one look of the gate, one plan and one pack.
+    fn run(&mut self, solver: &mut dyn Solver) -> f64 {
+        let tree = self.tree.view();
+        let start = Instant::now();
+        open(tree.frontier(), 4, 4, &self.depth_cap, &mut self.keep);
+        self.gate.narrow(tree.frontier(), self.budget.load, &mut self.keep);
+        self.plan.reset(tree.len(), tree.roots());
+        solver.choose(tree, self.budget, &mut self.plan);
+        self.packed.begin(tree);
+        let mut used = 0;
+        for seq in 0..tree.roots() as u32 {
+            let rows =
+                SeqRows { seq, cached: &[], context: &[], root: true, slots: &self.slots[used..] };
+            used += self.packed.push_seq(tree, &self.plan, rows);
+        }
+        let us = start.elapsed().as_secs_f64() * 1e6;
+        assert_eq!(check_plan(tree, &self.budget, &self.plan), Ok(()), "checked before it counts");
+        us
+    }
+}
+
+/// Prints the times.
+pub(crate) fn print(host: &[Host]) {
+    println!("\nhost: gate + solver + pack, {CANDIDATES} candidates per request\n");
+    let cells = |h: &Host| {
+        vec![
+            h.solver.to_owned(),
+            h.seqs.to_string(),
+            format!("{:.1}", h.p50_us),
+            format!("{:.1}", h.p99_us),
+        ]
+    };
+    let rows = host.iter().map(cells).collect::<Vec<_>>();
+    table::print(&["solver", "requests", "p50 µs", "p99 µs"], &rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scene_has_the_candidates_it_claims() {
+        let scene = Scene::new(8);
+        assert_eq!(scene.tree.view().len(), 8 * (CANDIDATES + 1));
+    }
+}

@@ -1,0 +1,98 @@
+//! `echo-llm bench`: plain decoding and the policies on real prompts, in one run.
+//!
+//! Speed is a ratio to plain decoding in the same run; every output is compared with plain
+//! decoding's, token by token; rows that lose are printed too.
+
+mod decode;
+mod forward;
+mod host;
+mod prompts;
+mod report;
+mod rows;
+mod table;
+
+use crate::engine_args::EngineArgs;
+use crate::setup::Loaded;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Questions in FastChat's form, one JSON object per line (`question_id`, `category`, `turns`);
+    /// the built-in set if not given
+    #[arg(long)]
+    prompts: Option<PathBuf>,
+    /// Take the first this many prompts; a few of each category if not given
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Concurrent requests to measure at
+    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 4, 16])]
+    concurrency: Vec<usize>,
+    /// Tokens generated for each prompt
+    #[arg(short = 'n', long, default_value_t = 64)]
+    max_tokens: usize,
+    /// Measured runs of each row; medians are reported
+    #[arg(short, long, default_value_t = 3)]
+    repeat: usize,
+    /// 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0)]
+    temperature: f32,
+    /// A few minutes (the default)
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// All prompts, 128 tokens, 1 to 64 concurrent requests, 5 runs: up to an hour
+    #[arg(long)]
+    full: bool,
+    /// Folder of the JSON report
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+/// What is measured, after `--quick` and `--full`.
+struct Plan {
+    concurrency: Vec<usize>,
+    max_tokens: usize,
+    repeat: usize,
+    temperature: f32,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let mut prompts = prompts::load(args.prompts.as_deref())?;
+    let plan = if args.full {
+        let concurrency = vec![1, 2, 4, 8, 16, 32, 64];
+        Plan { concurrency, max_tokens: 128, repeat: 5, temperature: args.temperature }
+    } else {
+        prompts = prompts::sample(prompts, args.limit.unwrap_or(12));
+        Plan {
+            concurrency: args.concurrency.clone(),
+            max_tokens: args.max_tokens,
+            repeat: args.repeat,
+            temperature: args.temperature,
+        }
+    };
+    if plan.concurrency.iter().any(|&c| c == 0 || c > 256) || plan.repeat == 0 {
+        bail!("--concurrency takes numbers from 1 to 256, --repeat at least 1");
+    }
+    let loaded = Loaded::open(&args.engine)?;
+    let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
+    report.print_head();
+    report.host = host::measure();
+    host::print(&report.host);
+    let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
+    let limits = rows::limits(&args.engine, seqs, &loaded, &prompts, plan.max_tokens)?;
+    let mut target = loaded.target(&limits)?;
+    report.forward = forward::measure(target.as_mut(), &limits, plan.repeat)?;
+    forward::print(&report.forward);
+    let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
+    report.decode = decode::measure(&setting, target, &prompts, &report.forward)?;
+    decode::print(&report.decode, &plan);
+    let path = report.write(&args.out)?;
+    println!("\nreport: {}", path.display());
+    match report.decode.iter().find(|row| row.exact_match < 1.0) {
+        Some(row) => bail!("outputs of `{}` differ from plain decoding: a bug", row.name),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,86 @@
+//! The JSON report: machine, build, settings, every repetition.
+
+use super::decode::Decoded;
+use super::forward::Forward;
+use super::host::Host;
+use super::prompts::Prompt;
+use super::{Plan, rows};
+use crate::engine_args::EngineArgs;
+use crate::setup::Loaded;
+use crate::{doctor, model};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(Serialize)]
+pub(crate) struct Report {
+    /// Of this layout.
+    version: u32,
+    /// Seconds since 1970.
+    time: u64,
+    commit: String,
+    machine: String,
+    threads: usize,
+    kernels: String,
+    model: String,
+    drafter: String,
+    prompts: usize,
+    max_tokens: usize,
+    temperature: f32,
+    rows: Vec<(String, &'static str)>,
+    pub(crate) host: Vec<Host>,
+    pub(crate) forward: Vec<Forward>,
+    pub(crate) decode: Vec<Decoded>,
+}
+
+impl Report {
+    pub(crate) fn new(args: &EngineArgs, loaded: &Loaded, prompts: &[Prompt], plan: &Plan) -> Self {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Report {
+            version: 1,
+            time,
+            commit: commit(),
+            machine: doctor::machine(),
+            threads: loaded.threads,
+            kernels: args.kernels.clone(),
+            model: model::short_name(&loaded.path),
+            drafter: args.drafter.clone(),
+            prompts: prompts.len(),
+            max_tokens: plan.max_tokens,
+            temperature: plan.temperature,
+            rows: rows::all(args).into_iter().map(|row| (row.name, row.about)).collect(),
+            host: Vec::new(),
+            forward: Vec::new(),
+            decode: Vec::new(),
+        }
+    }
+
+    /// Prints what is measured, and where.
+    pub(crate) fn print_head(&self) {
+        println!("{}, {} threads, {} kernels", self.machine, self.threads, self.kernels);
+        println!(
+            "{}, {} drafter, {} prompts, commit {}",
+            self.model, self.drafter, self.prompts, self.commit
+        );
+    }
+
+    /// Writes the report into `folder` and returns its path.
+    pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let failed = || format!("writing the report to {}", folder.display());
+        std::fs::create_dir_all(folder).with_context(failed)?;
+        let path = folder.join(format!("{}-{}.json", self.time, self.commit));
+        let json = serde_json::to_string_pretty(self)?;
+        std::fs::write(&path, json).with_context(failed)?;
+        Ok(path)
+    }
+}
+
+/// The commit that is checked out, if git knows; `unknown` otherwise.
+fn commit() -> String {
+    let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let known = output.ok().filter(|o| o.status.success());
+    let text = known.and_then(|o| String::from_utf8(o.stdout).ok());
+    text.map_or_else(|| "unknown".into(), |t| t.trim().to_owned())
+}

@@ -1,0 +1,67 @@
+//! The flags that say how an engine is put together, shared by the commands.
+
+use clap::Args;
+use echo_core::Limits;
+
+/// What model runs where, and how it drafts. Names in brackets are those of other engines.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EngineArgs {
+    /// A .gguf file, a folder of safetensors, or `default`
+    #[arg(short, long, default_value = "default")]
+    pub(crate) model: String,
+    /// Threads of the CPU backend; all cores the process may use if not given
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)
+    #[arg(long, default_value = "fast")]
+    pub(crate) kernels: String,
+    /// Who proposes tokens: `ngram` or `none`
+    #[arg(long, default_value = "ngram")]
+    pub(crate) drafter: String,
+    /// Where drafting goes on: `always`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1) or
+    /// `sparse:DEPTH=TAU,…`
+    #[arg(long, default_value = "always")]
+    pub(crate) gate: String,
+    /// Which nodes are verified: `uniform`, `topn`, `echo` or `goodput`
+    #[arg(long, default_value = "goodput")]
+    pub(crate) solver: String,
+    /// Deepest drafted level; 0 decodes plainly
+    #[arg(long, visible_alias = "speculative-num-steps", default_value_t = 5)]
+    pub(crate) depth: usize,
+    /// Children of one node, and nodes of one level that have children
+    #[arg(long, visible_alias = "speculative-eagle-topk", default_value_t = 4)]
+    pub(crate) width: usize,
+    /// Drafted nodes of one sequence that may be verified in one step
+    #[arg(long, visible_alias = "speculative-num-draft-tokens", default_value_t = 32)]
+    pub(crate) nodes: usize,
+    /// Rows of all trees in one forward, roots included (`K_max`); the solver decides if not given
+    #[arg(long)]
+    pub(crate) budget: Option<usize>,
+    /// Tokens of one sequence, prompt included; what the model was made for, at most 8192, if not
+    /// given
+    #[arg(long, visible_alias = "max-model-len")]
+    pub(crate) context: Option<usize>,
+    /// Tokens of all sequences whose keys and values are held at once
+    #[arg(long)]
+    pub(crate) kv_slots: Option<usize>,
+}
+
+impl EngineArgs {
+    /// Limits for `seqs` live sequences on a model made for `context_model` tokens.
+    pub(crate) fn limits(&self, seqs: usize, context_model: usize) -> Limits {
+        let context_max = self.context.unwrap_or(8192).min(context_model);
+        let kv_slots = self.kv_slots.unwrap_or((seqs * 2048).max(context_max).min(65_536));
+        let tree_rows = seqs.saturating_mul(1 + self.nodes);
+        Limits {
+            seqs_max: seqs,
+            rows_max: tree_rows.clamp(256, 1024).max(seqs),
+            depth_max: self.depth,
+            width_max: self.width,
+            beam_max: self.width,
+            tree_max: self.nodes,
+            context_max,
+            kv_slots,
+            logprobs_max: 20,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Where model files lie.
+
+use anyhow::{Result, bail};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// File name of the default model.
+pub(crate) const DEFAULT_FILE: &str = "smollm2-135m-instruct-q4_1.gguf";
+
+/// Turns what the user gave into a path: `default` is the model that `cargo xtask fetch` put into
+/// the cache folder, anything else a path.
+pub(crate) fn locate(model: &str) -> Result<PathBuf> {
+    let path = if model == "default" { default_path()? } else { PathBuf::from(model) };
+    if path.exists() {
+        return Ok(path);
+    }
+    if model == "default" {
+        bail!(
+            "the default model is not at {}; fetch it with `cargo xtask fetch`, or name another \
+             with --model PATH",
+            path.display()
+        );
+    }
+    bail!(
+        "{}: no such file or folder; give a .gguf file or a folder of safetensors",
+        path.display()
+    )
+}
+
+/// Where the default model lies, whether it is there or not.
+pub(crate) fn default_path() -> Result<PathBuf> {
+    Ok(folder()?.join(DEFAULT_FILE))
+}
+
+/// `$ECHO_MODEL_DIR`, or `echo/models` in the user's cache folder.
+fn folder() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(folder) = set("ECHO_MODEL_DIR") {
+        return Ok(folder);
+    }
+    let home = || set("HOME").map(|home| home.join(".cache"));
+    match set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home) {
+        Some(cache) => Ok(cache.join("echo").join("models")),
+        None => bail!("neither ECHO_MODEL_DIR nor HOME is set; set ECHO_MODEL_DIR to a folder"),
+    }
+}
+
+/// A short name for tables: the file's stem.
+pub(crate) fn short_name(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned())
+}

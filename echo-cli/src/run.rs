@@ -1,0 +1,277 @@
+//! `echo-llm run`: generate from a prompt, or chat.
+
+use crate::engine_args::EngineArgs;
+use crate::registry;
+use crate::setup::{self, Loaded};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use echo_core::{Sampling, Token};
+use echo_model::template::{ChatTemplate, Message};
+use echo_model::tokenizer::Specials;
+use echo_runtime::Stream;
+use echo_runtime::{
+    Engine, Event, FinishReason, Handle, Options, Parts, Request, StepStats, Stops,
+};
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The prompt; `-` or nothing reads standard input, or chats if that is a terminal
+    prompt: Option<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Continue the prompt as it is, without the chat template
+    #[arg(long)]
+    raw: bool,
+    /// System message of the chat
+    #[arg(long)]
+    system: Option<String>,
+    /// Answer the prompt this many times at once, with seeds counting up
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: u16,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Leave out the statistics
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Args)]
+struct SamplingArgs {
+    /// 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Keep this many likeliest tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    top_k: u32,
+    /// Keep the likeliest tokens with this much probability
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest
+    #[arg(long, default_value_t = 0.0)]
+    min_p: f32,
+    /// Weakens tokens that were said before; 1 is off
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// Taken once from the logits of tokens in the answer
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    presence_penalty: f32,
+    /// Taken from the logits of tokens in the answer, once per occurrence
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+    /// The same seed gives the same text
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Tokens of the answer at most
+    #[arg(short = 'n', long, visible_alias = "max-new-tokens", default_value_t = 512)]
+    max_tokens: usize,
+    /// End the answer before this text; may be given several times
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Go on when the model ends its text
+    #[arg(long)]
+    ignore_eos: bool,
+}
+
+impl SamplingArgs {
+    fn request(&self, prompt: Vec<Token>, nth: u64) -> Request {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            seed: self.seed.wrapping_add(nth),
+            ..Sampling::default()
+        };
+        let stops = Stops {
+            max_tokens: Some(self.max_tokens),
+            strings: self.stop.clone(),
+            ignore_eos: self.ignore_eos,
+            ..Stops::default()
+        };
+        Request { sampling, stops, ..Request::new(prompt) }
+    }
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let interactive = args.prompt.is_none() && std::io::stdin().is_terminal();
+    if interactive && (args.raw || args.batch > 1) {
+        bail!("--raw and --batch need a prompt");
+    }
+    let prompt = if interactive { String::new() } else { read_prompt(args.prompt.as_deref())? };
+    let loaded = Loaded::open(&args.engine)?;
+    let template = if args.raw { None } else { Some(loaded.template().context("try --raw")?) };
+    let (handle, thread) = Handle::spawn(engine(args, &loaded)?);
+    let stop = stop_on_ctrl_c();
+    let session = Session { args, loaded: &loaded, template, handle: &handle, stop: &stop };
+    let result = if interactive { session.chat() } else { session.answer_once(&prompt) };
+    handle.shutdown();
+    if thread.join().is_err() {
+        bail!("the engine stopped by a bug; please report the message above");
+    }
+    result
+}
+
+fn read_prompt(prompt: Option<&str>) -> Result<String> {
+    match prompt {
+        Some(text) if text != "-" => Ok(text.to_owned()),
+        _ => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("standard input is not text")?;
+            Ok(text)
+        }
+    }
+}
+
+fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
+    let flags = &args.engine;
+    let limits = flags.limits(usize::from(args.batch), loaded.checkpoint.config().context);
+    limits.check()?;
+    let gate = registry::gate(&flags.gate)?;
+    let mut target = loaded.target(&limits)?;
+    let cost = || setup::measure(target.as_mut(), &limits, 3);
+    let solver = registry::solver(&flags.solver, &limits, cost)?;
+    let drafter = setup::drafter(&flags.drafter, &limits)?;
+    let vocab = Arc::clone(&loaded.tokenizer) as _;
+    let parts = Parts { target, drafter, gate, solver, vocab };
+    let options = Options { budget: flags.budget, ..Options::default() };
+    Ok(Engine::new(parts, limits, options)?)
+}
+
+/// The first Ctrl-C ends the answer, a second one the program.
+fn stop_on_ctrl_c() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("note: Ctrl-C ends the program at once ({error})");
+    }
+    stop
+}
+
+/// One use of the program.
+struct Session<'a> {
+    args: &'a RunArgs,
+    loaded: &'a Loaded,
+    template: Option<ChatTemplate>,
+    handle: &'a Handle,
+    stop: &'a AtomicBool,
+}
+
+impl Session<'_> {
+    fn answer_once(&self, prompt: &str) -> Result<()> {
+        let mut messages = self.opening();
+        messages.push(Message::new("user", prompt));
+        let tokens = self.encode(prompt, &messages)?;
+        self.answer(&tokens).map(|_| ())
+    }
+
+    /// Asks and answers until the input ends.
+    fn chat(&self) -> Result<()> {
+        let mut messages = self.opening();
+        eprintln!("Chatting with {}; an empty line ends.", self.loaded.path.display());
+        loop {
+            eprint!("> ");
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).context("standard input is not text")?;
+            if line.trim().is_empty() || self.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            messages.push(Message::new("user", line.trim()));
+            let tokens = self.encode("", &messages)?;
+            let answer = self.answer(&tokens)?;
+            messages.push(Message::new("assistant", answer));
+            self.stop.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn opening(&self) -> Vec<Message> {
+        self.args.system.iter().map(|text| Message::new("system", text)).collect()
+    }
+
+    fn encode(&self, prompt: &str, messages: &[Message]) -> Result<Vec<Token>> {
+        let tokenizer = &self.loaded.tokenizer;
+        match &self.template {
+            Some(template) => self.loaded.encode_chat(template, messages),
+            None => {
+                let mut tokens: Vec<Token> = tokenizer.prompt_start().into_iter().collect();
+                tokens.extend(tokenizer.encode(prompt, Specials::Plain)?);
+                Ok(tokens)
+            }
+        }
+    }
+
+    /// Answers `tokens` as often as asked and prints; returns the first answer.
+    fn answer(&self, tokens: &[Token]) -> Result<String> {
+        let (before, start) = (self.handle.totals(), Instant::now());
+        let request = |nth| self.args.sampling.request(tokens.to_vec(), nth);
+        let streams: Vec<Stream> = (0..u64::from(self.args.batch))
+            .map(|nth| self.handle.submit(request(nth)))
+            .collect::<Result<_, _>>()?;
+        let mut first = None;
+        for (nth, stream) in streams.into_iter().enumerate() {
+            if self.args.batch > 1 {
+                writeln!(std::io::stdout(), "--- {}", nth + 1)?;
+            }
+            let answer = self.print(stream)?;
+            first.get_or_insert(answer);
+        }
+        if !self.args.quiet {
+            let mut stats = self.handle.totals();
+            stats.subtract(&before);
+            eprintln!("{}", summary(&stats, start.elapsed()));
+        }
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Prints a stream as it comes, up to its end or a Ctrl-C.
+    fn print(&self, stream: Stream) -> Result<String> {
+        let mut out = std::io::stdout();
+        let mut answer = String::new();
+        for event in stream {
+            let text = match &event {
+                Event::Token { text, .. } | Event::Finished { text, .. } => text,
+            };
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            answer.push_str(text);
+            if let Event::Finished { reason, .. } = event {
+                match reason {
+                    FinishReason::Device(error) => bail!("the answer was cut: {error}"),
+                    FinishReason::Faulty => bail!("the answer was cut: the model gave no number"),
+                    FinishReason::Stop | FinishReason::Length | FinishReason::Cancelled => {}
+                }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        writeln!(out)?;
+        Ok(answer)
+    }
+}
+
+/// The line below an answer.
+fn summary(stats: &StepStats, elapsed: Duration) -> String {
+    format!(
+        "[{} tokens in {:.2} s: {:.1} tokens/s; {:.2} accepted per step; rows verified {}, wasted \
+         {}; prompt rows {}]",
+        stats.committed,
+        elapsed.as_secs_f64(),
+        stats.committed as f64 / elapsed.as_secs_f64(),
+        stats.mean_accepted_len(),
+        stats.seqs + stats.verified,
+        stats.wasted(),
+        stats.context_rows,
+    )
+}

@@ -1,0 +1,102 @@
+//! From flags to a loaded model and an engine.
+
+use crate::engine_args::EngineArgs;
+use crate::{model, registry};
+use anyhow::{Context, Result};
+use echo_core::{Kernels, Limits, Target, Token};
+use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_model::llama::{LlamaTarget, LoadProgress};
+use echo_model::ngram::{NgramDrafter, NgramOptions};
+use echo_model::template::{ChatTemplate, Message, RenderOptions};
+use echo_model::tokenizer::Tokenizer;
+use echo_model::{Checkpoint, ModelError};
+use echo_runtime::{NoDraft, Profile, profile};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A model, ready to be put into an engine.
+pub(crate) struct Loaded {
+    pub(crate) path: PathBuf,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) kernels: Arc<dyn Kernels>,
+    pub(crate) threads: usize,
+}
+
+impl Loaded {
+    /// Opens the model's files; reads no weights yet.
+    pub(crate) fn open(args: &EngineArgs) -> Result<Loaded> {
+        let path = model::locate(&args.model)?;
+        let checkpoint = Checkpoint::open(&path)?;
+        let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
+        let threads = args.threads.unwrap_or_else(|| CpuOptions::default().threads);
+        let options = CpuOptions { threads, path: registry::kernels(&args.kernels)? };
+        let kernels = Arc::new(CpuKernels::new(options));
+        Ok(Loaded { path, checkpoint, tokenizer, kernels, threads })
+    }
+
+    /// The model's chat template.
+    pub(crate) fn template(&self) -> Result<ChatTemplate, ModelError> {
+        ChatTemplate::open(&self.checkpoint, &self.tokenizer)
+    }
+
+    /// The tokens of a chat up to the start of the answer.
+    pub(crate) fn encode_chat(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+    ) -> Result<Vec<Token>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let options = RenderOptions { add_generation_prompt: true, now_s: now as i64 };
+        Ok(template.encode(&self.tokenizer, messages, &options)?)
+    }
+
+    /// Reads the weights, with a bar on standard error while it takes.
+    pub(crate) fn target(&self, limits: &Limits) -> Result<Box<dyn Target>> {
+        let start = Instant::now();
+        let bar = ProgressBar::new(0).with_style(
+            ProgressStyle::with_template("loading {bar:30} {pos}/{len} tensors {elapsed}")
+                .expect("the template is right"),
+        );
+        let mut report = |progress: LoadProgress| {
+            bar.set_length(progress.total as u64);
+            bar.set_position(progress.done as u64);
+        };
+        let kernels = Arc::clone(&self.kernels);
+        let target = LlamaTarget::with_progress(kernels, &self.checkpoint, limits, &mut report)
+            .with_context(|| format!("loading {}", self.path.display()))?;
+        bar.finish_and_clear();
+        if start.elapsed() > Duration::from_secs(2) {
+            eprintln!("loaded {} in {:.1?}", self.path.display(), start.elapsed());
+        }
+        Ok(Box::new(target))
+    }
+}
+
+/// The drafter that `name` means.
+pub(crate) fn drafter(name: &str, limits: &Limits) -> Result<Box<dyn echo_core::Drafter>> {
+    match name {
+        "none" => Ok(Box::new(NoDraft)),
+        "ngram" => Ok(Box::new(NgramDrafter::new(NgramOptions::usual(), limits))),
+        _ => Err(registry::unknown("drafter", name, &["none", "ngram"])),
+    }
+}
+
+/// Row counts worth measuring up to `rows_max`.
+pub(crate) fn profiled_rows(rows_max: usize) -> Vec<usize> {
+    let grid = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+    grid.into_iter().filter(|&rows| rows <= rows_max).collect()
+}
+
+/// Measures the target's forward on the shapes that decoding runs.
+pub(crate) fn measure(
+    target: &mut dyn Target,
+    limits: &Limits,
+    repeats: usize,
+) -> Result<Vec<Profile>> {
+    let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
+    let rows = profiled_rows(rows_max);
+    Ok(profile(target, limits, &rows, &[128], repeats)?)
+}
