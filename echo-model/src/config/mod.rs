@@ -11,7 +11,7 @@ use crate::error::ModelError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// Llama 2, 3.x, SmolLM2 and others of that shape.
+    /// Llama 2 and 3, `SmolLM2` and others of that shape.
     Llama,
     /// Qwen3 (dense): each q and k head has an RMS norm of its own.
     Qwen3,

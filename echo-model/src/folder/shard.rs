@@ -10,9 +10,9 @@ use super::FolderTensor;
 use crate::error::ModelError;
 use crate::mapping::Mapping;
 
-/// Longest header read, in bytes: parsed, a hostile one costs a dozen times as much memory. The
-/// headers of published models of the supported families have some 100 KB.
-const HEADER_MAX: u64 = 2 << 20;
+/// Longest header read, in bytes: while it is parsed, a hostile one costs 25 times as much memory.
+/// The headers of published models of the supported families have up to 100 KB.
+const HEADER_MAX: u64 = 512 << 10;
 
 /// A mapped file and its parsed header.
 #[derive(Debug)]

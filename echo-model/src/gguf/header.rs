@@ -52,7 +52,7 @@ pub(super) fn header(cursor: &mut Cursor<'_>) -> Result<Header, GgufError> {
     }
     let start = *cursor;
     let version = cursor.u32("the version")?;
-    if version != 0 && version & 0xffff == 0 {
+    if version != 0 && version.trailing_zeros() >= 16 {
         return Err(start.fault(Fault::BigEndian));
     }
     if version != 2 && version != 3 {

@@ -58,6 +58,7 @@ fn strftime_now(state: &State<'_, '_>, format: &str) -> Result<String, Error> {
 
 /// JSON as Python's `json.dumps(ensure_ascii=False)` writes it: a space after `,` and `:`, and no
 /// escapes for the sake of HTML.
+#[expect(clippy::needless_pass_by_value, reason = "filters take their arguments by value")]
 fn tojson(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     // The others change nothing here: text is never ASCII-escaped, keys keep their order.

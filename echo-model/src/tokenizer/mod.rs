@@ -39,6 +39,12 @@ pub enum EncodeError {
         /// Its length.
         bytes: usize,
     },
+    /// White space without end, on which the search for words would give up.
+    #[error("the text has {characters} characters of white space in a row; at most {max} are accepted", max = pre::SPACES_MAX)]
+    Spaces {
+        /// Length of the longest run.
+        characters: usize,
+    },
     /// The vocabulary has no way to write it.
     #[error("the text cannot be tokenised: {0}")]
     Failed(String),
@@ -149,9 +155,7 @@ impl Tokenizer {
 
     /// The tokens of `text`. No token is added at either end.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<Token>, EncodeError> {
-        if text.len() > TEXT_MAX {
-            return Err(EncodeError::TooLong { bytes: text.len() });
-        }
+        check_size(text)?;
         let mut tokens = Vec::new();
         match specials {
             Specials::Plain => self.append(text, &mut tokens)?,
@@ -174,9 +178,7 @@ impl Tokenizer {
         text: &str,
         marker: char,
     ) -> Result<Vec<Token>, EncodeError> {
-        if text.len() > TEXT_MAX {
-            return Err(EncodeError::TooLong { bytes: text.len() });
-        }
+        check_size(text)?;
         let mut tokens = Vec::new();
         for piece in self.specials.split(text, Some(marker)) {
             match piece {
@@ -251,6 +253,21 @@ impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Tokenizer({}, {} tokens)", self.kind, self.len())
     }
+}
+
+fn check_size(text: &str) -> Result<(), EncodeError> {
+    if text.len() > TEXT_MAX {
+        return Err(EncodeError::TooLong { bytes: text.len() });
+    }
+    let (mut run, mut longest) = (0, 0);
+    for character in text.chars() {
+        run = if character.is_whitespace() { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    if longest > pre::SPACES_MAX {
+        return Err(EncodeError::Spaces { characters: longest });
+    }
+    Ok(())
 }
 
 /// Refuses a merge whose halves or union are not tokens; the `tokenizers` crate would panic on it.

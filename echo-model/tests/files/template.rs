@@ -8,7 +8,7 @@ use crate::support::default_model;
 
 const OPTIONS: RenderOptions = RenderOptions { add_generation_prompt: true, now_s: 1_709_164_800 };
 
-/// Shaped like ChatML, with the block layout of published templates.
+/// Shaped like `ChatML`, with the block layout of published templates.
 const CHAT: &str = "{%- for message in messages %}
     {%- if message.role not in ['system', 'user', 'assistant'] %}
         {{- raise_exception('unknown role: ' ~ message.role) }}
