@@ -55,13 +55,13 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn lints() -> Ending {
-    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--quiet"]);
+    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--keep-going", "--quiet"]);
     clippy.args(["--", "--deny", "warnings"]);
     ending(run_command(&mut clippy))
 }
 
 fn docs() -> Ending {
-    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--keep-going", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "--deny warnings");
     ending(run_command(&mut doc))
 }

@@ -199,7 +199,8 @@ mod tests {
 
     const TRAIT: &str = "//! Port.\n\
         /// Not one of them. Really.\npub trait Other {\n    fn other(&self);\n}\n\
-        pub trait Kernels: Device {\n    /// `out = a | b`\n    /// per [`Row`](a::Row) of [`M`] (m). Waits.\n    \
+        pub trait Kernels: Device {\n    \
+        /// `out = a | b`\n    /// per [`Row`](a::Row) of [`M`] (m). Waits.\n    \
         fn either(\n        &self,\n    );\n\n    fn plain(&self);\n}\nfn loose() {}\n";
 
     #[test]
