@@ -83,8 +83,8 @@ impl SuperTree {
         if depth > self.limits.depth_max {
             return 0;
         }
-        self.collect(nodes.clone(), children);
-        self.proposals.sort_unstable();
+        self.collect(nodes.start, keep, children);
+        self.sort();
         let level_max = match depth {
             1 => self.limits.width_max,
             _ => self.limits.level_max(),
@@ -126,13 +126,14 @@ impl SuperTree {
         }
     }
 
-    /// Gathers the proposals whose parent is in the frontier, with their cumulative scores.
-    fn collect(&mut self, frontier: std::ops::Range<usize>, children: &Children) {
+    /// Gathers the proposals for open nodes of the frontier, with their cumulative scores.
+    fn collect(&mut self, first: usize, keep: &Keep, children: &Children) {
         self.proposals.clear();
         for ((&parent, &token), &log_prob) in
             children.parent.iter().zip(&children.token).zip(&children.log_prob)
         {
-            if frontier.contains(&(parent as usize)) {
+            let place = (parent as usize).wrapping_sub(first);
+            if keep.as_slice().get(place).is_some_and(|&width| width > 0) {
                 let log_prob = match log_prob {
                     lp if lp.is_nan() => f32::NEG_INFINITY,
                     lp => lp.min(0.0),
@@ -140,6 +141,18 @@ impl SuperTree {
                 let cost = (self.score[parent as usize] + log_prob).abs().to_bits();
                 self.proposals.push(Proposal { parent, cost, token });
             }
+        }
+    }
+
+    /// Brings the proposals into the order of a level. Drafters mostly go through the frontier in
+    /// order, and then only siblings have to be sorted.
+    fn sort(&mut self) {
+        if self.proposals.is_sorted_by_key(|p| p.parent) {
+            for family in self.proposals.chunk_by_mut(|a, b| a.parent == b.parent) {
+                family.sort_unstable();
+            }
+        } else {
+            self.proposals.sort_unstable();
         }
     }
 
