@@ -18,6 +18,7 @@ impl ModelConfig {
                 .ok_or_else(|| missing(path, "general.architecture"))?,
         };
         let family = Family::named(path, keys.arch)?;
+        keys.refuse_variants()?;
         let hidden = keys.need("embedding_length")?;
         let n_q = keys.need("attention.head_count")?;
         let n_kv = keys.count("attention.head_count_kv")?.unwrap_or(n_q);
@@ -69,6 +70,18 @@ impl Keys<'_> {
 
     fn number(&self, name: &str) -> Result<Option<f64>, ModelError> {
         keyed(self.path, self.gguf.number(&self.key(name)))
+    }
+
+    /// Variants of these families that files of the same architecture name can be.
+    fn refuse_variants(&self) -> Result<(), ModelError> {
+        let scales = ["logit_scale", "embedding_scale", "residual_scale", "attention.scale"];
+        for name in scales.into_iter().chain(["expert_count", "attention.sliding_window"]) {
+            if self.number(name)?.is_some_and(|value| value != 0.0) {
+                let why = "is set; such models are not supported";
+                return Err(ModelError::config(self.path, self.key(name), why));
+            }
+        }
+        Ok(())
     }
 
     /// The tokenizer's list decides; `vocab_size` is redundant and must agree where it is given.

@@ -103,6 +103,10 @@ impl Fields<'_> {
                 return Err(self.fault("hidden_act", format!("is {act}; only silu is supported")));
             }
         }
+        if self.number(self.json, "partial_rotary_factor")?.is_some_and(|factor| factor != 1.0) {
+            let why = "is not 1; only heads rotated as a whole are supported";
+            return Err(self.fault("partial_rotary_factor", why));
+        }
         if !self.json["quantization_config"].is_null() {
             let why = "is set; only unquantised safetensors are supported, or use a GGUF file";
             return Err(self.fault("quantization_config", why));

@@ -112,6 +112,9 @@ fn configurations_that_make_no_sense_are_refused() {
     refused(&file().set("llama.rope.dimension_count", u32(2)), &["rope.dimension_count", "4"]);
     refused(&file().set("llama.rope.scaling.type", string(b"yarn")), &["`yarn`", "linear"]);
     refused(&file().set("llama.rope.freq_base", f32(f32::NAN)), &["rotary base"]);
+    refused(&file().set("llama.expert_count", u32(8)), &["llama.expert_count", "not supported"]);
+    refused(&file().set("llama.attention.sliding_window", u32(32)), &["sliding_window"]);
+    refused(&file().set("llama.logit_scale", f32(0.5)), &["logit_scale"]);
     refused(&file().without("llama.attention.layer_norm_rms_epsilon"), &["rms_epsilon"]);
 }
 

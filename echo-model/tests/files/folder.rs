@@ -133,6 +133,7 @@ fn variants_without_a_forward_are_refused() {
         &with("rope_scaling", json!({"rope_type": "yarn", "factor": 4})),
         &["`yarn`", "llama3"],
     );
+    refused(&with("partial_rotary_factor", json!(0.5)), &["partial_rotary_factor"]);
     refused(&with("rope_scaling", json!({"rope_type": "linear"})), &["factor"]);
     refused(&with("vocab_size", json!(-1)), &["vocab_size", "-1"]);
     refused(&with("num_key_value_heads", json!("two")), &["num_key_value_heads"]);

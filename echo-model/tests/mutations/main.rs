@@ -98,7 +98,9 @@ fn a_mutated_folder_is_refused_or_works() {
         ("model.safetensors.index.json", index),
     ];
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
-    files.iter().for_each(|(name, bytes)| write(name, bytes));
+    for (name, bytes) in &files {
+        write(name, bytes);
+    }
     let len: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     for round in 0..1_500 {
         let (name, whole) = &files[round % 3];
