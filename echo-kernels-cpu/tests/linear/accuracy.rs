@@ -1,30 +1,48 @@
-//! How far outputs are from an f64 product of the dequantised weights.
+//! How far outputs are from an f64 product with the weights of the reference.
 
 use crate::sample::{DTYPES, Random, Sample, normals};
 use echo_core::DType;
 use echo_kernels_cpu::linear::{Activations, Isa, PackedWeight, Scratch};
 use echo_kernels_cpu::pool::Pool;
+use echo_kernels_cpu::reference::dequantize;
 
 const ROWS: usize = 8;
 
-/// Mean squared error over mean square of the outputs.
-fn nmse(weight: &PackedWeight, x: &[f32]) -> f64 {
+/// Mean squared error over mean square of the outputs for `x`, where the truth is the product of
+/// the weights `w` and `truth`.
+fn nmse(weight: &PackedWeight, w: &[f32], x: &[f32], truth: &[f32]) -> f64 {
     let (n, k) = (weight.rows(), weight.cols());
     let mut out = vec![0.0; ROWS * n];
     let mut scratch = Scratch::default();
     weight.apply(&Pool::new(2), &mut scratch, ROWS, x, k, 0, &mut out, n, 0);
-    let mut w = vec![0.0; k];
     let (mut error, mut power) = (0.0, 0.0);
-    for col in 0..n {
-        weight.dequantize_row(col, &mut w);
-        for row in 0..ROWS {
-            let x = &x[row * k..][..k];
-            let want: f64 = w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-            error += (f64::from(out[row * n + col]) - want).powi(2);
-            power += want * want;
-        }
+    for (i, out) in out.iter().enumerate() {
+        let (x, w) = (&truth[i / n * k..][..k], &w[i % n * k..][..k]);
+        let want: f64 = w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+        error += (f64::from(*out) - want).powi(2);
+        power += want * want;
     }
     error / power
+}
+
+fn reference(sample: &Sample) -> Vec<f32> {
+    let mut weights = Vec::new();
+    dequantize(&sample.view(), &mut weights);
+    weights
+}
+
+#[test]
+fn packed_weights_have_the_values_of_the_reference() {
+    let mut random = Random(19);
+    for dtype in DTYPES {
+        let sample = Sample::new(dtype, 37, 768, &mut random);
+        let weight = PackedWeight::new(&[sample.view()], Isa::Portable).expect("sound");
+        let mut row = vec![0.0; 768];
+        for (i, want) in reference(&sample).chunks_exact(768).enumerate() {
+            weight.dequantize_row(i, &mut row);
+            assert!(row == want, "{dtype}: row {i}");
+        }
+    }
 }
 
 #[test]
@@ -32,6 +50,7 @@ fn integer_and_float_activations_keep_their_error_bounds() {
     let mut random = Random(23);
     for dtype in DTYPES {
         let sample = Sample::new(dtype, 48, 768, &mut random);
+        let w = reference(&sample);
         let gaussian = normals(ROWS * 768, &mut random);
         let heavy: Vec<f32> = gaussian.iter().map(|x| x * x * x).collect();
         for &isa in Isa::available() {
@@ -42,9 +61,14 @@ fn integer_and_float_activations_keep_their_error_bounds() {
                 (Activations::Float, &heavy, 1e-12),
             ] {
                 let weight = PackedWeight::new(&[sample.view()], isa).expect("sound");
-                let error = nmse(&weight.with_activations(mode), x);
+                let weight = weight.with_activations(mode);
+                let error = nmse(&weight, &w, x, x);
                 println!("{isa} {dtype} {mode:?}: NMSE {error:.1e} (bound {bound:.0e})");
                 assert!(error <= bound, "{isa} {dtype} {mode:?}: NMSE {error:e} above {bound:e}");
+                // A product that leaves out four columns of 768 must not pass.
+                let mut short = x.clone();
+                short.iter_mut().step_by(192).for_each(|x| *x = 0.0);
+                assert!(nmse(&weight, &w, &short, x) > bound, "{dtype}: the bound is too wide");
             }
         }
     }

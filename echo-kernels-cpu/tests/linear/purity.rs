@@ -29,6 +29,20 @@ fn sizes(dtype: DType) -> [(usize, usize); 3] {
     [(1, block), (16, block * 3), (37, block * 2)]
 }
 
+/// The smallest number of rows, up to 64, whose bits are not those of the rows one by one.
+/// `apply` is given the number of rows and their activations.
+fn first_difference(
+    x: &[f32],
+    k: usize,
+    mut apply: impl FnMut(usize, &[f32]) -> Vec<u32>,
+) -> Option<usize> {
+    let alone: Vec<u32> = x.chunks_exact(k).flat_map(|x| apply(1, x)).collect();
+    (1..=64).find(|&rows| {
+        let together = apply(rows, &x[..rows * k]);
+        together != alone[..together.len()]
+    })
+}
+
 #[test]
 fn any_number_of_rows_and_threads_gives_the_bits_of_one_row() {
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3)];
@@ -42,22 +56,42 @@ fn any_number_of_rows_and_threads_gives_the_bits_of_one_row() {
                     let weight = PackedWeight::new(&[sample.view()], isa).expect("sound");
                     let weight = weight.with_activations(mode);
                     let mut scratch = Scratch::default();
-                    let alone: Vec<u32> = x
-                        .chunks_exact(k)
-                        .flat_map(|x| apply(&weight, &pools[0], &mut scratch, x))
-                        .collect();
-                    for rows in 1..=64 {
-                        let pool = &pools[rows % 3];
-                        let together = apply(&weight, pool, &mut scratch, &x[..rows * k]);
-                        assert!(
-                            together == alone[..rows * n],
-                            "{isa} {mode:?} {dtype} {n}x{k}: {rows} rows differ from one"
-                        );
-                    }
+                    let differs = first_difference(&x, k, |rows, x| {
+                        apply(&weight, &pools[rows % 3], &mut scratch, x)
+                    });
+                    assert_eq!(differs, None, "{isa} {mode:?} {dtype} {n}x{k}");
                 }
             }
         }
     }
+}
+
+/// What a split of K by the number of rows does, and what unused rows left in a buffer would do:
+/// the comparison of the test above must see both.
+#[test]
+fn a_product_that_looks_at_the_number_of_rows_is_caught() {
+    let pool = Pool::new(2);
+    let mut random = Random(17);
+    let (n, k) = (5, 256);
+    let halves = [0, 1].map(|_| Sample::new(DType::Q8_0, n, k / 2, &mut random));
+    let x = normals(64 * k, &mut random);
+    let half = |side: usize, x: &[f32]| {
+        let weight = PackedWeight::new(&[halves[side].view()], Isa::detect()).expect("sound");
+        let (rows, mut out) = (x.len() / k, vec![0.0; x.len() / k * n]);
+        let mut scratch = Scratch::default();
+        weight.apply(&pool, &mut scratch, rows, x, k, side * k / 2, &mut out, n, 0);
+        out
+    };
+    let split = |x: &[f32], order: [usize; 2], bias: f32| -> Vec<u32> {
+        let sides = order.map(|side| half(side, x));
+        sides[0].iter().zip(&sides[1]).map(|(a, b)| (bias + a + b).to_bits()).collect()
+    };
+    assert_eq!(first_difference(&x, k, |_, x| split(x, [0, 1], 0.1)), None);
+    let reordered = |rows: usize, x: &[f32]| {
+        let order = if rows < 9 { [0, 1] } else { [1, 0] };
+        split(x, order, 0.1)
+    };
+    assert_eq!(first_difference(&x, k, reordered), Some(9));
 }
 
 #[test]
@@ -114,19 +148,4 @@ fn fused_parts_give_the_bits_of_the_parts() {
         }
         assert_eq!((first, fused.rows()), (41, 41));
     }
-}
-
-/// What a kernel does that splits K by the number of rows: the comparison above must see it.
-#[test]
-fn a_sum_cut_by_the_number_of_rows_is_told_apart() {
-    let mut random = Random(17);
-    let (w, x) = (normals(96, &mut random), normals(96, &mut random));
-    let product = |cuts: usize| -> u32 {
-        let parts = w.chunks(96 / cuts).zip(x.chunks(96 / cuts));
-        let sums =
-            parts.map(|(w, x)| w.iter().zip(x).fold(0.0f32, |sum, (w, x)| w.mul_add(*x, sum)));
-        sums.sum::<f32>().to_bits()
-    };
-    assert_eq!(product(1), product(1));
-    assert_ne!(product(1), product(3));
 }
