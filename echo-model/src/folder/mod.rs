@@ -2,7 +2,7 @@
 
 mod shard;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Folder {
     config: Value,
     shards: Vec<Shard>,
     /// Shard of each tensor.
-    tensors: HashMap<String, u32>,
+    tensors: BTreeMap<String, u32>,
 }
 
 /// One tensor of a folder, as stored.
@@ -45,7 +45,7 @@ impl Folder {
             path: path.to_owned(),
             config: Value::Null,
             shards: Vec::new(),
-            tensors: HashMap::new(),
+            tensors: BTreeMap::new(),
         };
         folder.config = folder.json("config.json")?.ok_or_else(|| ModelError::NotAModel {
             path: path.to_owned(),
@@ -96,7 +96,7 @@ impl Folder {
         Ok(Some(text))
     }
 
-    /// Names of all tensors, in no order.
+    /// Names of all tensors, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
