@@ -13,6 +13,8 @@ const OUT: u32 = u32::MAX;
 /// Costs are selected by their upper bits first: the exponent and three bits of the mantissa.
 const BIN_SHIFT: u32 = 20;
 const BINS: usize = 1 << (32 - BIN_SHIFT);
+/// Choices over the batch before all sequences are looked at one by one.
+const ATTEMPTS: usize = 3;
 /// Up to so many winners are found by insertion.
 const FEW: usize = 8;
 
@@ -24,9 +26,11 @@ pub(crate) struct Ranking {
     boundary: Vec<u64>,
     /// Nodes in the running by the upper bits of their cost.
     bins: Vec<u32>,
-    /// Keys grouped by sequence, or counts by sequence; and the bounds of the groups.
+    /// Keys grouped by sequence, and the bounds of the groups.
     family: Vec<u64>,
     family_start: Vec<u32>,
+    /// How many chosen keys each sequence owns, by root.
+    owned: Vec<u32>,
     /// Which root a place in the batch has.
     root_of: Vec<u32>,
 }
@@ -100,16 +104,47 @@ impl Ranking {
         k: usize,
         most: impl Fn(usize) -> usize,
     ) -> &mut [u64] {
-        self.choose_best(k);
         // A choice that crowds nobody out is the one asked for: what it holds of a sequence is the
-        // sequence's best. Only otherwise are all sequences looked at one by one.
-        self.count_chosen(tree);
-        if self.family.iter().enumerate().any(|(root, &n)| n as usize > most(root)) {
-            self.best_of_each(tree, most);
-            let n = winners(&mut self.chosen, k).len();
-            self.chosen.truncate(n);
+        // sequence's best. Where a few are crowded, their worse nodes leave the running; where many
+        // are, it is cheaper to look at all sequences one by one.
+        for _ in 0..ATTEMPTS {
+            self.choose_best(k);
+            self.count_chosen(tree);
+            let owned = self.owned.iter().enumerate();
+            let crowded = owned.filter(|&(root, &n)| n as usize > most(root)).count();
+            if crowded == 0 {
+                return &mut self.chosen;
+            }
+            if crowded > tree.roots().div_ceil(8) {
+                break;
+            }
+            self.cut_crowded(tree, &most);
         }
+        self.best_of_each(tree, most);
+        let n = winners(&mut self.chosen, k).len();
+        self.chosen.truncate(n);
         &mut self.chosen
+    }
+
+    /// Takes out of the running whatever the sequences with too many chosen nodes can't keep.
+    fn cut_crowded(&mut self, tree: SuperTreeView<'_>, most: impl Fn(usize) -> usize) {
+        let owned = std::mem::take(&mut self.owned);
+        let is_crowded = |root: usize| owned[root] as usize > most(root);
+        self.group(tree, is_crowded);
+        let mut family = std::mem::take(&mut self.family);
+        let mut start = 0;
+        for root in 0..tree.roots() {
+            let end = self.family_start[root] as usize;
+            let n = winners(&mut family[start..end], most(root)).len();
+            for &loser in &family[start + n..end] {
+                if (loser >> 32) as u32 != OUT {
+                    self.take_out(node(loser));
+                }
+            }
+            start = end;
+        }
+        self.family = family;
+        self.owned = owned;
     }
 
     /// The best keys in the running of each sequence, as many as `most(root)` says, in no order.
@@ -118,7 +153,7 @@ impl Ranking {
         tree: SuperTreeView<'_>,
         most: impl Fn(usize) -> usize,
     ) -> &mut [u64] {
-        self.group(tree);
+        self.group(tree, |_| true);
         self.chosen.clear();
         let mut start = 0;
         for (root, &end) in self.family_start[..tree.roots()].iter().enumerate() {
@@ -130,38 +165,44 @@ impl Ranking {
         &mut self.chosen
     }
 
-    /// Copies all keys into `family`, sequence by sequence, those out of the running included;
-    /// leaves the end of each group in `family_start`.
-    fn group(&mut self, tree: SuperTreeView<'_>) {
+    /// Copies the keys of the `wanted` sequences into `family`, one sequence after another, those
+    /// out of the running included; leaves the end of each group in `family_start`.
+    fn group(&mut self, tree: SuperTreeView<'_>, wanted: impl Fn(usize) -> bool) {
         let roots = tree.roots();
         self.family_start.clear();
         self.family_start.resize(roots + 1, 0);
+        let root_of = |run: &Range<usize>| self.root_of[tree.seq[roots + run.start] as usize];
         for run in runs(&tree.seq[roots..]) {
-            let root = self.root_of[tree.seq[roots + run.start] as usize];
-            self.family_start[root as usize + 1] += run.len() as u32;
+            let root = root_of(&run) as usize;
+            let n = if wanted(root) { run.len() as u32 } else { 0 };
+            self.family_start[root + 1] += n;
         }
         for root in 0..roots {
             self.family_start[root + 1] += self.family_start[root];
         }
         self.family.clear();
-        self.family.resize(tree.len() - roots, 0);
+        self.family.resize(self.family_start[roots] as usize, 0);
         for run in runs(&tree.seq[roots..]) {
-            let run = roots + run.start..roots + run.end;
-            let at = &mut self.family_start[self.root_of[tree.seq[run.start] as usize] as usize];
+            let root = root_of(&run) as usize;
+            if !wanted(root) {
+                continue;
+            }
+            let at = &mut self.family_start[root];
             let family = &mut self.family[*at as usize..][..run.len()];
             *at += run.len() as u32;
+            let run = roots + run.start..roots + run.end;
             for ((to, &cost), n) in family.iter_mut().zip(&self.cost[run.clone()]).zip(run) {
                 *to = key(cost, n);
             }
         }
     }
 
-    /// Leaves in `family` how many of the chosen keys each sequence owns, by root.
+    /// Leaves in `owned` how many of the chosen keys each sequence owns, by root.
     fn count_chosen(&mut self, tree: SuperTreeView<'_>) {
-        self.family.clear();
-        self.family.resize(tree.roots(), 0);
+        self.owned.clear();
+        self.owned.resize(tree.roots(), 0);
         for &key in &self.chosen {
-            self.family[self.root_of[tree.seq[node(key)] as usize] as usize] += 1;
+            self.owned[self.root_of[tree.seq[node(key)] as usize] as usize] += 1;
         }
     }
 
