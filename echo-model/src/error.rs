@@ -18,7 +18,10 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// Neither a GGUF file nor a folder with a `config.json`.
-    #[error("{path}: {why}; give a .gguf file or a folder with config.json and *.safetensors", path = .path.display())]
+    #[error(
+        "{path}: {why}; give a .gguf file or a folder with config.json and *.safetensors",
+        path = .path.display()
+    )]
     NotAModel {
         /// What was opened.
         path: PathBuf,
@@ -42,7 +45,10 @@ pub enum ModelError {
         why: String,
     },
     /// A model family that has no forward here.
-    #[error("{path}: architecture `{name}` is not supported; supported are llama and qwen3", path = .path.display())]
+    #[error(
+        "{path}: architecture `{name}` is not supported; supported are llama and qwen3",
+        path = .path.display()
+    )]
     Architecture {
         /// The file that names it.
         path: PathBuf,
@@ -60,7 +66,11 @@ pub enum ModelError {
         why: String,
     },
     /// A tensor the architecture needs is not there.
-    #[error("{path}: tensor `{tensor}` is missing; the file is incomplete or of another architecture", path = .path.display())]
+    #[error(
+        "{path}: tensor `{tensor}` is missing; the file is incomplete or of another \
+         architecture",
+        path = .path.display()
+    )]
     MissingTensor {
         /// File or folder.
         path: PathBuf,
@@ -68,7 +78,11 @@ pub enum ModelError {
         tensor: String,
     },
     /// A tensor the architecture has no place for, so that ignoring it would change the model.
-    #[error("{path}: tensor `{tensor}` has no place in this architecture; the model is a variant that is not supported", path = .path.display())]
+    #[error(
+        "{path}: tensor `{tensor}` has no place in this architecture; the model is a variant \
+         that is not supported",
+        path = .path.display()
+    )]
     UnexpectedTensor {
         /// File or folder.
         path: PathBuf,
@@ -76,7 +90,11 @@ pub enum ModelError {
         tensor: String,
     },
     /// A tensor whose shape contradicts the configuration.
-    #[error("{path}: tensor `{tensor}` is {found:?} but the configuration asks for {expected:?} (rows, columns); the files do not belong together", path = .path.display())]
+    #[error(
+        "{path}: tensor `{tensor}` is {found:?} but the configuration asks for {expected:?} \
+         (rows, columns); the files do not belong together",
+        path = .path.display()
+    )]
     Shape {
         /// File or folder.
         path: PathBuf,

@@ -63,7 +63,8 @@ pub enum Fault {
     #[error("the size of tensor `{0}` overflows 64 bits")]
     SizeOverflow(String),
     #[error(
-        "tensor `{tensor}` has element type {found}, which is not supported; supported are F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q4_K and Q6_K"
+        "tensor `{tensor}` has element type {found}, which is not supported; supported \
+         are F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q4_K and Q6_K"
     )]
     ElementType { tensor: String, found: String },
     #[error("tensor `{tensor}`: rows of {cols} weights are not whole blocks of {block}")]
@@ -71,7 +72,8 @@ pub enum Fault {
     #[error("tensor `{tensor}` begins at {offset}, which is not a multiple of {alignment}")]
     Misaligned { tensor: String, offset: u64, alignment: u32 },
     #[error(
-        "tensor `{tensor}` of {bytes} bytes at offset {offset} ends beyond the data section of {data}"
+        "tensor `{tensor}` of {bytes} bytes at offset {offset} ends beyond the data section of \
+         {data}"
     )]
     BeyondEnd { tensor: String, offset: u64, bytes: u64, data: u64 },
     #[error("tensors `{0}` and `{1}` overlap")]

@@ -1,9 +1,9 @@
 //! Text → tokens, and each token's bytes.
 //!
 //! Byte-level BPE only: there a token *is* a byte string and a text's bytes are those of its tokens
-//! one after another, whatever the run. The merging is done by the `tokenizers` crate, the reference
-//! for these vocabularies. Control tokens are handled here, apart from it, so that a user's text
-//! can never become one: see [`Specials`].
+//! one after another, whatever the run. The merging is done by the `tokenizers` crate, the
+//! reference for these vocabularies. Control tokens are handled here, apart from it, so that a
+//! user's text can never become one: see [`Specials`].
 
 mod from_folder;
 mod from_gguf;
@@ -40,7 +40,10 @@ pub enum EncodeError {
         bytes: usize,
     },
     /// White space without end, on which the search for words would give up.
-    #[error("the text has {characters} characters of white space in a row; at most {max} are accepted", max = pre::SPACES_MAX)]
+    #[error(
+        "the text has {characters} characters of white space in a row; at most {max} are accepted",
+        max = pre::SPACES_MAX
+    )]
     Spaces {
         /// Length of the longest run.
         characters: usize,

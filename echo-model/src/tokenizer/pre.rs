@@ -8,8 +8,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior};
 
-/// Longest run of white space a text may have. The engine behind the patterns steps back over such a
-/// run; after a million steps it gives up without a word and leaves the rest of the text uncut.
+/// Longest run of white space a text may have. The engine behind the patterns steps back over such
+/// a run; after a million steps it gives up without a word and leaves the rest of the text uncut.
 pub(super) const SPACES_MAX: usize = 1 << 17;
 
 /// How one family of vocabularies cuts texts.
@@ -23,10 +23,16 @@ pub(super) struct Pre {
 }
 
 /// Llama 3's words: digits in threes.
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 
 /// Qwen2's words: digits one by one.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 
 /// The words of the vocabulary called `name` in `tokenizer.ggml.pre`.
 pub(super) fn named(name: &str) -> Result<Pre, String> {

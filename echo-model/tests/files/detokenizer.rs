@@ -47,7 +47,11 @@ fn wide() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 100_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_bytes_give_the_lossy_text_of_the_whole(bytes in edgy(), cuts in vec(0usize..64, 0..8)) {

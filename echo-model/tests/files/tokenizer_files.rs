@@ -27,7 +27,8 @@ fn tokenizer_json() -> Value {
             "use_regex": true},
         "model": {"type": "BPE", "dropout": null, "unk_token": null,
             "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
-            "byte_fallback": false, "vocab": {"<end>": 0, "a": 1, "b": 2, "ab": 3, "<user>": 4, "Ġ": 5},
+            "byte_fallback": false,
+            "vocab": {"<end>": 0, "a": 1, "b": 2, "ab": 3, "<user>": 4, "Ġ": 5},
             "merges": ["a b"]},
     })
 }
@@ -128,7 +129,8 @@ fn json_vocabularies_that_contradict_themselves_are_refused() {
     folder_refused(|j| j["pre_tokenizer"]["use_regex"] = json!("yes"), &["tokenizer.json"]);
     let split = json!({"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": false},
-        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]});
+        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": false}]});
     folder_refused(|j| j["pre_tokenizer"] = split, &["tokenizer.json"]);
     let none =
         FolderWriter::new(&tiny_config("llama")).shard("model.safetensors", &tiny_tensors("llama"));
