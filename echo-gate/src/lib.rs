@@ -13,7 +13,7 @@
 //! It deliberately knows no solver, no clock, no device and no text, and decides for one sequence
 //! without a look at the others.
 //!
-//! Reading order: [`confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`].
+//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`].
 #![forbid(unsafe_code)]
 
 pub mod always;

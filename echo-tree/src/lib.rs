@@ -8,7 +8,7 @@
 //! It deliberately knows no model, no device, no request and no clock. Everything is sized from
 //! [`Limits`](echo_core::Limits) once; nothing allocates afterwards.
 //!
-//! Reading order: [`supertree`], [`beam`], [`check`], [`pack`], [`path`], [`draw`].
+//! Reading order: [`supertree`], [`beam`], [`check`], [`pack`], [`path`], [`mod@draw`].
 #![forbid(unsafe_code)]
 
 pub mod beam;
