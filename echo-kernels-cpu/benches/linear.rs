@@ -2,8 +2,10 @@
 //!
 //! Each case is checked against a plain f64 product before it is timed. A shape is applied to as
 //! many copies of its weight as exceed the last-level cache, in turn, as a forward does. `pass` is
-//! all linear layers of one forward. Beside the times stand GB/s of packed weights read, GMAC/s,
-//! and the ratio to one row; the first line is what plain reads of memory reach.
+//! all linear layers of one forward. The lines of this bench add up the best time of each weight, so
+//! that other work on the machine distorts them less than it does the medians above them; beside
+//! them stand GB/s of packed weights read, GMAC/s, and the ratio to one row. The first line is what
+//! plain reads of memory reach.
 //!
 //! `cargo bench -p echo-kernels-cpu --bench linear -- FILTER`, where names are
 //! `isa/activations/shape/rows`.
@@ -123,22 +125,22 @@ fn time(c: &mut Criterion, name: &str, layers: &Layers, one_row: &Cell<f64>, row
     let widest = layers.weights.iter().map(PackedWeight::rows).max().unwrap_or(0);
     let deepest = layers.weights.iter().map(PackedWeight::cols).max().unwrap_or(0);
     let (x, mut out) = (inputs(rows, deepest), vec![0.0; rows * widest]);
-    let mut best = f64::INFINITY;
+    let mut best = vec![f64::INFINITY; layers.weights.len()];
     c.bench_with_input(BenchmarkId::new(name, rows), &rows, |b, &rows| {
         b.iter_custom(|rounds| {
-            let mut total = Duration::ZERO;
+            let start = Instant::now();
             for _ in 0..rounds {
-                let start = Instant::now();
-                for w in &layers.weights {
+                for (w, best) in layers.weights.iter().zip(&mut best) {
+                    let start = Instant::now();
                     w.apply(&pool, &mut scratch, rows, &x, w.cols(), 0, &mut out, w.rows(), 0);
+                    black_box(&mut out);
+                    *best = best.min(start.elapsed().as_secs_f64());
                 }
-                black_box(&mut out);
-                best = best.min(start.elapsed().as_secs_f64());
-                total += start.elapsed();
             }
-            total
+            start.elapsed()
         });
     });
+    let best: f64 = best.iter().sum();
     if best.is_infinite() {
         return;
     }
@@ -146,8 +148,9 @@ fn time(c: &mut Criterion, name: &str, layers: &Layers, one_row: &Cell<f64>, row
         one_row.set(best);
     }
     println!(
-        "{name}/{rows}: {:.1} us, {:.1} GB/s, {:.0} GMAC/s, {:.2} x one row",
-        best * 1e6 / layers.weights.len() as f64,
+        "{name}/{rows}: {:.3} ms for {} weights, {:.1} GB/s, {:.0} GMAC/s, {:.2} x one row",
+        best * 1e3,
+        layers.weights.len(),
         layers.bytes as f64 / best / 1e9,
         (layers.macs * rows) as f64 / best / 1e9,
         best / one_row.get(),

@@ -27,6 +27,7 @@ pub(super) type Sums = [f32; LANES];
 pub(super) struct Ints<'a> {
     pub(super) cols: usize,
     pub(super) q: &'a [i8],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX2 reads it"))]
     pub(super) q16: &'a [i16],
     pub(super) scale: &'a [f32],
     pub(super) scaled_sum: &'a [f32],
