@@ -1,0 +1,153 @@
+//! The default model against log-probabilities of an independent implementation.
+//!
+//! `golden/logits.py` says how they were made: from dequantised weights, without rounding of
+//! activations. The reference path must be as close as the four decimals and single precision
+//! allow; the fast path rounds activations to 8 bits and has a bound twice what was measured.
+
+use echo_core::sampling::{SampleSpec, SampleView};
+use echo_core::{Limits, Target, Token, Verdicts};
+use echo_kernels_cpu::{CpuKernels, CpuOptions, Path};
+use echo_model::testkit::Rows;
+use echo_model::{Checkpoint, LlamaTarget};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const MODEL: &str = "smollm2-135m-instruct-q4_1.gguf";
+const LIMITS: Limits = Limits {
+    seqs_max: 1,
+    rows_max: 64,
+    depth_max: 1,
+    width_max: 1,
+    beam_max: 1,
+    tree_max: 63,
+    context_max: 256,
+    kv_slots: 256,
+    logprobs_max: 0,
+};
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    tokens: Vec<Token>,
+    rows: Vec<GoldenRow>,
+}
+
+#[derive(serde::Deserialize)]
+struct GoldenRow {
+    position: usize,
+    top: Vec<(Token, f32)>,
+}
+
+/// The default model's file; a missing one is a skip, or a failure where `ECHO_REQUIRE` names
+/// `model`.
+fn default_model() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+    let folder = var("ECHO_MODEL_DIR").or_else(|| Some(cache()?.join("echo/models")));
+    let file = folder.map(|folder| folder.join(MODEL)).filter(|file| file.is_file());
+    if file.is_none() {
+        let required = std::env::var("ECHO_REQUIRE").unwrap_or_default();
+        let required = required.split(',').any(|name| name.trim() == "model");
+        assert!(!required, "{MODEL} is required and not there; run `cargo xtask fetch`");
+        eprintln!("skipped: {MODEL} is not there; run `cargo xtask fetch`");
+    }
+    file
+}
+
+/// How far the target is from the golden rows.
+struct Distance {
+    agreements: usize,
+    mean: f64,
+    worst: f32,
+}
+
+/// The log-probabilities of all tokens after each of `tokens`, by token.
+fn log_probs(target: &mut LlamaTarget, tokens: &[Token]) -> Vec<Vec<f32>> {
+    let vocab = target.shape().vocab;
+    let spec = SampleSpec { logprobs: Some(vocab as u32), ..SampleSpec::GREEDY };
+    let mut verdicts = Verdicts::with_capacity(LIMITS.rows_max, vocab);
+    let mut all = Vec::new();
+    for start in (0..tokens.len()).step_by(LIMITS.rows_max) {
+        let chunk = &tokens[start..tokens.len().min(start + LIMITS.rows_max)];
+        let cached: Vec<u32> = (0..start as u32).collect();
+        let mut rows = Rows::new(1);
+        rows.sequence(0, &cached);
+        rows.root(chunk[0], start as u32);
+        // The rest of the chunk as a chain of drafted rows, so that each is answered.
+        let mut parent = None;
+        for (slot, &token) in (start as u32 + 1..).zip(&chunk[1..]) {
+            parent = Some(rows.drafted(token, slot, parent));
+        }
+        let specs = vec![spec; chunk.len()];
+        let sample = SampleView { specs: &specs, edits: &[] };
+        target.verify(rows.view(), sample, &mut verdicts).expect("the host does not fail");
+        for i in 0..chunk.len() {
+            let mut by_token = vec![f32::NAN; vocab];
+            verdicts.top_of(i).iter().for_each(|&(token, p)| by_token[token as usize] = p);
+            all.push(by_token);
+        }
+    }
+    all
+}
+
+fn distance(golden: &Golden, answers: &[Vec<f32>]) -> Distance {
+    let (mut agreements, mut sum, mut n, mut worst) = (0, 0.0, 0, 0f32);
+    for row in &golden.rows {
+        let answer = &answers[row.position];
+        let likeliest = |a: &usize, b: &usize| answer[*a].total_cmp(&answer[*b]).then(b.cmp(a));
+        let best = (0..answer.len()).max_by(likeliest).expect("a vocabulary");
+        // Two tokens that the reference holds for nearly alike may change places.
+        let near = |&&(_, p): &&(Token, f32)| row.top[0].1 - p < 0.1;
+        let agrees = row.top.iter().take_while(near).any(|top| top.0 as usize == best);
+        agreements += usize::from(agrees);
+        for &(token, p) in &row.top {
+            let difference = (answer[token as usize] - p).abs();
+            sum += f64::from(difference);
+            n += 1;
+            worst = if difference > worst || difference.is_nan() { difference } else { worst };
+        }
+    }
+    Distance { agreements, mean: sum / f64::from(n), worst }
+}
+
+fn golden() -> Golden {
+    let golden: Golden =
+        serde_json::from_str(include_str!("golden/logits.json")).expect("committed golden values");
+    assert!(golden.rows.len() == 64 && golden.rows.iter().all(|row| row.top.len() == 8));
+    golden
+}
+
+fn target(path: Path) -> Option<LlamaTarget> {
+    let checkpoint = Checkpoint::open(&default_model()?).expect("the default model");
+    let kernels = Arc::new(CpuKernels::new(CpuOptions { path, ..CpuOptions::default() }));
+    Some(LlamaTarget::new(kernels, &checkpoint, &LIMITS).expect("a sound model"))
+}
+
+#[test]
+fn the_reference_says_what_another_implementation_says() {
+    let mut golden = golden();
+    // As many positions as the slow path does in seconds.
+    golden.tokens.truncate(24);
+    golden.rows.truncate(6);
+    let Some(mut target) = target(Path::Reference) else { return };
+    let Distance { agreements, mean, worst } =
+        distance(&golden, &log_probs(&mut target, &golden.tokens));
+    let measured = format!("{agreements} of 6 agree, mean {mean:.6}, worst {worst:.6}");
+    eprintln!("reference: {measured}");
+    assert!(agreements == 6 && mean < 1e-4 && worst < 5e-4, "{measured}");
+}
+
+#[test]
+fn the_fast_path_stays_near() {
+    let golden = golden();
+    let Some(mut target) = target(Path::Fast) else { return };
+    let answers = log_probs(&mut target, &golden.tokens);
+    let Distance { agreements, mean, worst } = distance(&golden, &answers);
+    let measured = format!("{agreements} of 64 agree, mean {mean:.4}, worst {worst:.4}");
+    eprintln!("fast: {measured}");
+    assert!(agreements >= 62 && mean < 0.16 && worst < 1.0, "{measured}");
+    // The comparison has teeth: the answers of the positions before are far away.
+    let mut shifted = answers;
+    shifted.rotate_right(1);
+    let wrong = distance(&golden, &shifted);
+    assert!(wrong.agreements < 32 && wrong.mean > 1.0, "{} agree", wrong.agreements);
+}
