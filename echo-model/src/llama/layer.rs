@@ -43,9 +43,10 @@ impl Layer {
         Ok(Layer {
             attn_norm: loader.norm(Role::AttnNorm(layer))?,
             qkv: loader.matrix(&[Role::Q(layer), Role::K(layer), Role::V(layer)])?,
-            head_norms: match config.qk_norm {
-                true => Some([loader.norm(Role::QNorm(layer))?, loader.norm(Role::KNorm(layer))?]),
-                false => None,
+            head_norms: if config.qk_norm {
+                Some([loader.norm(Role::QNorm(layer))?, loader.norm(Role::KNorm(layer))?])
+            } else {
+                None
             },
             o: loader.matrix(&[Role::O(layer)])?,
             ffn_norm: loader.norm(Role::FfnNorm(layer))?,

@@ -62,10 +62,7 @@ impl LlamaTarget {
             .map(|layer| Layer::load(&mut loader, device, layer, limits.kv_slots))
             .collect::<Result<Vec<_>, _>>()?;
         let output_norm = loader.norm(Role::OutputNorm)?;
-        let output = match config.tied {
-            true => embedding,
-            false => loader.matrix(&[Role::Output])?,
-        };
+        let output = if config.tied { embedding } else { loader.matrix(&[Role::Output])? };
         let buffers = Buffers::new(device, &config, heads, limits)?;
         Ok(LlamaTarget {
             heads,

@@ -46,7 +46,7 @@ impl NgramOptions {
     /// The longest match that can be asked for.
     pub const N_MAX: usize = 16;
 
-    /// Settings that suit text with copied passages; measured on none in particular.
+    /// Settings that suit text with copied passages; not tuned on any.
     pub fn usual() -> Self {
         NgramOptions {
             n_min: 2,

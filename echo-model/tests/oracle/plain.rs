@@ -95,13 +95,13 @@ impl<'a> Plain<'a> {
         let last = x.len() - 1;
         for (t, x) in x.iter_mut().enumerate() {
             let mut attended = Vec::new();
-            for h in 0..config.n_q {
+            for (h, query) in q[t].iter().enumerate() {
                 let kv = match self.wrong {
                     Some(Wrong::Groups) => h % config.n_kv,
                     _ => h / (config.n_q / config.n_kv),
                 };
                 let first = usize::from(self.wrong == Some(Wrong::Mask) && t == last && t > 0);
-                let score = |s: usize| dot(&q[t][h], &k[s][kv]) / (dim as f64).sqrt();
+                let score = |s: usize| dot(query, &k[s][kv]) / (dim as f64).sqrt();
                 let weights: Vec<f64> = (first..=t).map(|s| score(s).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 let mixed = |i: usize| {
