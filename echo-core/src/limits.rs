@@ -28,6 +28,23 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Room for `seqs_max` sequences of `context_max` tokens each, drafting up to 32 nodes in 5
+    /// levels of width 4: a start to change fields from.
+    pub fn usual(seqs_max: usize, context_max: usize) -> Self {
+        let tree_max = 32;
+        Limits {
+            seqs_max,
+            rows_max: (seqs_max * (1 + tree_max)).clamp(256, 1024).max(seqs_max),
+            depth_max: 5,
+            width_max: 4,
+            beam_max: 4,
+            tree_max,
+            context_max,
+            kv_slots: seqs_max * context_max,
+            logprobs_max: 20,
+        }
+    }
+
     /// Nodes the super-tree of one step can hold, roots included.
     pub fn nodes_max(&self) -> usize {
         self.seqs_max * (1 + self.tree_nodes_max())
@@ -132,6 +149,13 @@ mod tests {
         assert_eq!(GOOD.tree_nodes_max(), 4 + 4 * 16);
         assert_eq!(GOOD.nodes_max(), 4 * 69);
         assert_eq!(Limits { depth_max: 0, ..GOOD }.nodes_max(), 4);
+    }
+
+    #[test]
+    fn usual_limits_are_legal() {
+        for seqs in [1, 8, 256, 2000] {
+            assert_eq!(Limits::usual(seqs, 4096).check(), Ok(()), "{seqs} sequences");
+        }
     }
 
     #[test]

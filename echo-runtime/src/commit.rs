@@ -7,7 +7,7 @@
 use crate::batch::Batch;
 use crate::kv::Lease;
 use crate::output::{Committed, FinishReason, Output};
-use echo_core::{Limits, Token, Verdicts, Vocab};
+use echo_core::{Limits, SuperTreeView, Token, Verdicts, Vocab};
 use echo_tree::{Packed, Paths};
 
 /// What a commit leaves for the stages after it.
@@ -54,6 +54,7 @@ impl Ledger {
 /// Joins context rows, roots and accepted rows to their sequences, and commits the verdicts along
 /// each path up to the first that ends its sequence.
 pub(crate) fn commit(
+    tree: SuperTreeView<'_>,
     packed: &Packed,
     paths: &Paths,
     verdicts: &Verdicts,
@@ -65,6 +66,9 @@ pub(crate) fn commit(
 ) {
     let rows = packed.view();
     ledger.reset(rows.rows());
+    for &seq in &tree.seq[tree.roots()..] {
+        batch.sequence_mut(seq).usage.drafted += 1;
+    }
     let mut p = 0;
     for (s, &seq) in rows.seqs.iter().enumerate() {
         let committed = rows.row_start[s] as usize..rows.drafted_start[s] as usize;

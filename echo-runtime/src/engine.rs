@@ -12,8 +12,8 @@ use crate::sequence::Sequence;
 use crate::specs::Specs;
 use crate::step::step;
 use echo_core::{
-    Children, DeviceError, Drafter, Gate, Keep, Limits, LimitsError, Load, Plan, SeqId, Solver,
-    Target, Token, Verdicts, Vocab,
+    Budget, Children, DeviceError, Drafter, Gate, Keep, Limits, LimitsError, Load, Plan, SeqId,
+    Solver, Target, Token, Verdicts, Vocab,
 };
 use echo_tree::{Packed, Paths, SuperTree};
 use std::sync::Arc;
@@ -90,6 +90,28 @@ impl Buffers {
             ledger: Ledger::new(limits),
         }
     }
+
+    /// Shows `solver` the largest tree there can be, so that it takes its scratch now.
+    fn prime(&mut self, solver: &mut dyn Solver, limits: &Limits) {
+        let Buffers { tree, keep, children, plan, .. } = self;
+        tree.plant((0..limits.seqs_max as u32).map(|seq| (seq, 0)));
+        for _ in 0..limits.depth_max {
+            let nodes = tree.view().frontier().nodes();
+            keep.reset(nodes.len());
+            children.clear();
+            for node in nodes.clone() {
+                keep.open(node - nodes.start, limits.width_max as u32);
+                for token in 0..limits.width_max {
+                    children.push(node, token as Token, -1.0);
+                }
+            }
+            tree.push_level(keep, children);
+        }
+        let load = Load { n_seqs: limits.seqs_max, ..Load::default() };
+        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load };
+        plan.reset(tree.view().len(), limits.seqs_max);
+        solver.choose(tree.view(), budget, plan);
+    }
 }
 
 /// Decodes many sequences at once. Single-threaded: the caller steps it; see
@@ -111,7 +133,7 @@ impl Engine {
     /// Puts an engine together. All of its memory is taken here.
     ///
     /// Fails if the limits contradict each other or ask more than the target has.
-    pub fn new(parts: Parts, limits: Limits, options: Options) -> Result<Self, LimitsError> {
+    pub fn new(mut parts: Parts, limits: Limits, options: Options) -> Result<Self, LimitsError> {
         limits.check()?;
         let shape = parts.target.shape();
         let has = [
@@ -135,6 +157,8 @@ impl Engine {
             return Err(LimitsError { field: "prompt_rows_max", why });
         }
         let end_tokens = (0..parts.vocab.len() as Token).filter(|&t| parts.vocab.ends(t)).collect();
+        let mut buffers = Buffers::new(&limits);
+        buffers.prime(parts.solver.as_mut(), &limits);
         Ok(Engine {
             parts,
             limits,
@@ -142,7 +166,7 @@ impl Engine {
             queue: Queue::with_capacity(options.queue_max + limits.seqs_max),
             batch: Batch::new(&limits),
             kv: Kv::new(limits.kv_slots, options.prefix_cache),
-            buffers: Buffers::new(&limits),
+            buffers,
             meter: Meter::default(),
             next_id: 0,
             end_tokens,
@@ -240,6 +264,7 @@ impl Engine {
     pub fn set_policies(&mut self, gate: Box<dyn Gate>, solver: Box<dyn Solver>) {
         self.parts.gate = gate;
         self.parts.solver = solver;
+        self.buffers.prime(self.parts.solver.as_mut(), &self.limits);
     }
 
     /// Panics unless every KV slot has exactly one owner and every table is right. O(slots): for

@@ -7,7 +7,7 @@ use crate::request::{RejectReason, Request};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use echo_core::{DeviceError, Limits, SeqId, Token, Vocab};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -79,7 +79,7 @@ impl Handle {
             totals: Mutex::new(StepStats::default()),
         });
         let handle = Handle { commands, shared: Arc::clone(&shared) };
-        let run = || Worker { engine, inbox, shared, streams: HashMap::new() }.run();
+        let run = || Worker { engine, inbox, shared, streams: BTreeMap::new() }.run();
         let thread = std::thread::Builder::new().name("echo-engine".into()).spawn(run);
         (handle, thread.expect("the system can start a thread"))
     }
@@ -156,7 +156,7 @@ struct Worker {
     engine: Engine,
     inbox: Receiver<Command>,
     shared: Arc<Shared>,
-    streams: HashMap<SeqId, (u64, Sender<Event>)>,
+    streams: BTreeMap<SeqId, (u64, Sender<Event>)>,
 }
 
 impl Worker {

@@ -2,7 +2,6 @@
 
 use crate::request::Request;
 use echo_core::{Sampling, Token, TokenEdit};
-use std::collections::HashMap;
 
 /// The edits that hold for a sequence's committed text, and what a drafted path adds to them.
 ///
@@ -13,7 +12,8 @@ pub(crate) struct Penalties {
     repetition: f32,
     presence: f32,
     frequency: f32,
-    seen: HashMap<Token, Seen>,
+    /// Ascending by token.
+    seen: Vec<(Token, Seen)>,
     /// Tokens that may not be sampled before `min_tokens` are out.
     banned: Vec<Token>,
     min_tokens: usize,
@@ -43,17 +43,17 @@ impl Penalties {
             repetition: repetition_penalty,
             presence: presence_penalty,
             frequency: frequency_penalty,
-            seen: HashMap::new(),
+            seen: Vec::new(),
             banned,
             min_tokens: stops.min_tokens,
         };
         for &(token, bias) in &request.sampling.logit_bias {
-            penalties.seen.entry(token).or_default().bias += bias;
+            penalties.entry(token).bias += bias;
         }
         if penalties.counts() {
             penalties.seen.reserve(n_max);
             for &token in prompt {
-                penalties.seen.entry(token).or_default().in_text = true;
+                penalties.entry(token).in_text = true;
             }
         }
         penalties
@@ -67,7 +67,7 @@ impl Penalties {
     /// Takes note of a committed token.
     pub(crate) fn commit(&mut self, token: Token) {
         if self.counts() {
-            let seen = self.seen.entry(token).or_default();
+            let seen = self.entry(token);
             seen.in_text = true;
             seen.n_out += 1;
         }
@@ -80,7 +80,7 @@ impl Penalties {
 
     /// Appends the edits of the committed text.
     pub(crate) fn text_edits(&self, edits: &mut Vec<TokenEdit>) {
-        edits.extend(self.seen.iter().map(|(&token, seen)| self.edit(token, *seen)));
+        edits.extend(self.seen.iter().map(|&(token, seen)| self.edit(token, seen)));
     }
 
     /// Appends the edits that replace those of the text for a row whose drafted path is `path`
@@ -92,7 +92,8 @@ impl Penalties {
                 if path[..i].contains(&token) {
                     continue;
                 }
-                let mut seen = self.seen.get(&token).copied().unwrap_or_default();
+                let known = self.find(token).map(|at| self.seen[at].1);
+                let mut seen = known.unwrap_or_default();
                 seen.in_text = true;
                 seen.n_out += path[i..].iter().filter(|&&t| t == token).count() as u32;
                 edits.push(self.edit(token, seen));
@@ -108,6 +109,18 @@ impl Penalties {
                 }
             }
         }
+    }
+
+    fn find(&self, token: Token) -> Result<usize, usize> {
+        self.seen.binary_search_by_key(&token, |&(token, _)| token)
+    }
+
+    fn entry(&mut self, token: Token) -> &mut Seen {
+        let at = self.find(token).unwrap_or_else(|at| {
+            self.seen.insert(at, (token, Seen::default()));
+            at
+        });
+        &mut self.seen[at].1
     }
 
     fn edit(&self, token: Token, seen: Seen) -> TokenEdit {
@@ -167,7 +180,6 @@ mod tests {
     fn prompt_tokens_are_repeated_but_not_counted() {
         let mut edits = Vec::new();
         penalties().text_edits(&mut edits);
-        edits.sort_by_key(|e| e.token);
         let expected = [(1, 0.0, 1.5, 0.0), (9, 2.0, 1.0, 0.0)];
         let got: Vec<_> =
             edits.iter().map(|e| (e.token, e.bias, e.repetition, e.penalty)).collect();

@@ -75,7 +75,8 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
     clock.lap(Stage::Verify);
 
     // Settle: accepted slots and tokens join their sequences; what ended leaves.
-    commit(packed, paths, verdicts, &mut lease, batch, vocab.as_ref(), ledger, out);
+    let vocab = vocab.as_ref();
+    commit(tree.view(), packed, paths, verdicts, &mut lease, batch, vocab, ledger, out);
     drop(lease);
     drafter.settle(Settled { batch: batch.view(), packed: packed.view(), kept: ledger.kept() });
     retire(packed.view(), ledger, batch, kv, drafter.as_mut(), out);

@@ -7,6 +7,10 @@
 
 mod testkit;
 
+use echo_budget::{
+    CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams,
+    Uniform, Width,
+};
 use echo_core::{Gate, Solver};
 use echo_gate::{Always, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold};
 use echo_model::sim::{SimDrafter, SimOptions, SimTarget};
@@ -20,7 +24,7 @@ use testkit::solvers::Greedy;
 const EPISODES: u64 = 700;
 
 type Gates = [(&'static str, fn() -> Box<dyn Gate>); 4];
-type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 1];
+type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 4];
 
 const GATES: Gates = [
     ("always", || Box::new(Always)),
@@ -34,7 +38,20 @@ const GATES: Gates = [
     }),
 ];
 
-const SOLVERS: Solvers = [("greedy", || Box::new(Greedy))];
+const SOLVERS: Solvers = [
+    ("uniform", || Box::new(Uniform::default())),
+    ("topn", || Box::new(TopN::new(TopNParams { n: 7 }))),
+    ("echo", || {
+        let width = Width::Ratio { mu: 0.1, most: 3 };
+        let params = EchoParams { seed: 2, width, weights: Vec::new() };
+        Box::new(Echo::new(params).expect("in range"))
+    }),
+    ("goodput", || {
+        let hinge = Hinge { ar_us: 100.0, gamma: 0.05, rows_knee: 6 };
+        let cost = CostTable::hinge(hinge).expect("a knee of 6 rows");
+        Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() }))
+    }),
+];
 
 /// What differs between an episode's answers and the oracle's, if anything does.
 fn difference(episode: &Episode, run: &Run) -> Option<String> {

@@ -13,8 +13,10 @@ mod law;
 mod ledger;
 mod protocol;
 mod target;
+mod vocab;
 
 pub use drafter::{SimDraft, SimDrafter};
 pub use faults::Faults;
 pub use law::SimLaw;
 pub use target::{FailAt, SimOptions, SimTarget};
+pub use vocab::ByteVocab;

@@ -4,7 +4,7 @@ use super::oracle::Answer;
 use super::vocab::SmallVocab;
 use echo_core::{Drafter, Gate, Limits, Sampling, SeqId, Solver, Target, Token};
 use echo_model::sim::{SimDraft, SimDrafter, SimLaw, SimOptions, SimTarget};
-use echo_runtime::{Engine, FinishReason, Options, Output, Parts, Request, Stops};
+use echo_runtime::{Engine, FinishReason, Options, Output, Parts, Request, Stops, Usage};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::HashMap;
@@ -136,6 +136,10 @@ impl Episode {
         }
         run.preemptions = run.ended.values().map(|end| end.preemptions).sum();
         let totals = engine.totals();
+        let of = |count: fn(&Usage) -> usize| run.ended.values().map(count).sum::<usize>();
+        let account = [of(|u| u.drafted), of(|u| u.verified), of(|u| u.accepted)];
+        assert_eq!(account, [totals.drafted, totals.verified, totals.accepted], "accounts agree");
+        assert_eq!(of(|u| u.output_tokens), totals.committed, "accounts agree");
         run.accepted = totals.accepted;
         run.wasted = totals.wasted();
         run.policy_faults = totals.policy_faults;
@@ -147,7 +151,7 @@ impl Episode {
 #[derive(Default)]
 pub(crate) struct Run {
     pub(crate) answers: HashMap<usize, Answer>,
-    pub(crate) ended: HashMap<usize, echo_runtime::Usage>,
+    pub(crate) ended: HashMap<usize, Usage>,
     pub(crate) faults: Vec<String>,
     pub(crate) preemptions: usize,
     pub(crate) accepted: usize,

@@ -4,6 +4,7 @@
 
 pub(crate) mod bent;
 pub(crate) mod episode;
+pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod solvers;
 pub(crate) mod vocab;

@@ -1,0 +1,120 @@
+//! `step` allocates nothing after warm-up: a hundred steps of a real forward, a real drafter and
+//! real policies under a counting allocator.
+
+mod testkit;
+
+use echo_budget::{Between, CostTable, Goodput, GoodputParams, Hinge, Survival};
+use echo_core::{DType, Limits, Sampling};
+use echo_gate::{Sparse, SparseParams, Threshold};
+use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_model::testkit::{TinyModel, TinyShape};
+use echo_model::{LlamaTarget, NgramDrafter, NgramOptions};
+use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::vocab::SmallVocab;
+
+/// Counts what is taken from the system, on all threads.
+struct Counting;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on unchanged to the system's allocator; counting touches no memory
+// that is handed out.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract, and `ptr` came from the system.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps `realloc`'s contract, and `ptr` came from the system.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn engine() -> Engine {
+    let limits = Limits {
+        seqs_max: 4,
+        rows_max: 64,
+        depth_max: 4,
+        width_max: 3,
+        beam_max: 3,
+        tree_max: 12,
+        context_max: 512,
+        kv_slots: 1600,
+        logprobs_max: 2,
+    };
+    let kernels = Arc::new(CpuKernels::new(CpuOptions { threads: 2, ..CpuOptions::default() }));
+    let model = TinyModel::new(TinyShape::usual(DType::Q4_1), 1);
+    let target = LlamaTarget::new(kernels, &model, &limits).expect("a tiny model loads");
+    let hinge = Hinge { ar_us: 100.0, gamma: 0.01, rows_knee: 16 };
+    let cost = CostTable::hinge(hinge).expect("a knee of 16 rows");
+    assert_eq!(cost.between(), Between::Linear);
+    let thresholds = vec![Threshold { depth: 2, tau: 0.05 }];
+    let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
+    let parts = Parts {
+        target: Box::new(target),
+        drafter: Box::new(NgramDrafter::new(ngram, &limits)),
+        gate: Box::new(Sparse::new(SparseParams { thresholds }).expect("in range")),
+        solver: Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() })),
+        vocab: Arc::new(SmallVocab),
+    };
+    Engine::new(parts, limits, Options::default()).expect("the limits are legal")
+}
+
+#[test]
+fn a_hundred_steps_take_nothing() {
+    let mut engine = engine();
+    for seed in 0..4 {
+        let sampling = Sampling {
+            temperature: if seed % 2 == 0 { 0.0 } else { 0.8 },
+            top_k: 20,
+            top_p: 0.95,
+            repetition_penalty: 1.1,
+            frequency_penalty: 0.1,
+            logprobs: Some(2),
+            seed,
+            ..Sampling::default()
+        };
+        let stops = Stops {
+            ignore_eos: true,
+            strings: vec!["never to be seen".into()],
+            min_tokens: 3,
+            ..Stops::default()
+        };
+        let prompt = (0..40).map(|i| (i * 7 + seed as u32) % 11 + 2).collect();
+        engine.submit(Request { sampling, stops, ..Request::new(prompt) }).expect("a good request");
+    }
+    let mut out = Output::default();
+    let mut step = |engine: &mut Engine| {
+        engine.step(&mut out).expect("the CPU does not fail");
+        assert!(out.finished.is_empty(), "{:?}", out.finished);
+        out.clear();
+    };
+    for _ in 0..20 {
+        step(&mut engine);
+    }
+    let drafted = engine.totals().drafted;
+    let before = TAKEN.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        step(&mut engine);
+    }
+    let taken = TAKEN.load(Ordering::Relaxed) - before;
+    assert_eq!(taken, 0, "allocations in 100 steps");
+    assert!(engine.totals().drafted > drafted, "the drafter was at work");
+    // The count does count.
+    drop(std::hint::black_box(vec![1u8; 10]));
+    assert!(TAKEN.load(Ordering::Relaxed) > before);
+}

@@ -1,0 +1,161 @@
+//! The same promise on the default model: thirty prompts of real text, several policies, several
+//! batch sizes, tokens equal to plain decoding's.
+
+mod testkit;
+
+use echo_budget::{
+    CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams, Uniform,
+    Width,
+};
+use echo_core::{Gate, Kernels, Limits, Sampling, SeqId, Solver, Target, Token};
+use echo_gate::{Always, Fixed, FixedParams, Sparse, SparseParams, Threshold};
+use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_model::{
+    ChatTemplate, Checkpoint, LlamaTarget, Message, NgramDrafter, NgramOptions, RenderOptions,
+    Tokenizer,
+};
+use echo_runtime::{Engine, NoDraft, Options, Output, Parts, Request, Stops};
+use std::sync::Arc;
+
+const PROMPTS: &str = include_str!("../../echo-cli/prompts/builtin.jsonl");
+const TOKENS: usize = 64;
+
+struct Model {
+    tokenizer: Arc<Tokenizer>,
+    requests: Vec<Request>,
+    target: Option<Box<dyn Target>>,
+    limits: Limits,
+}
+
+/// A policy by name, and the depth and width it drafts with.
+type Policy = (&'static str, fn() -> Box<dyn Gate>, fn() -> Box<dyn Solver>, usize, usize);
+
+const POLICIES: [Policy; 4] = [
+    ("chain", || Box::new(Always), || Box::new(Uniform::default()), 8, 1),
+    (
+        "topn",
+        || Box::new(Fixed::new(FixedParams { tau: 0.05 }).expect("in range")),
+        || Box::new(TopN::new(TopNParams { n: 16 })),
+        5,
+        4,
+    ),
+    (
+        "echo",
+        || {
+            let thresholds = vec![Threshold { depth: 2, tau: 0.1 }];
+            Box::new(Sparse::new(SparseParams { thresholds }).expect("in range"))
+        },
+        || {
+            let width = Width::Ratio { mu: 0.03, most: 4 };
+            let params = EchoParams { seed: 1, width, weights: Vec::new() };
+            Box::new(Echo::new(params).expect("in range"))
+        },
+        5,
+        4,
+    ),
+    (
+        "goodput",
+        || Box::new(Always),
+        || {
+            let hinge = Hinge { ar_us: 4000.0, gamma: 0.05, rows_knee: 4 };
+            let cost = CostTable::hinge(hinge).expect("a knee of 4 rows");
+            Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() }))
+        },
+        5,
+        3,
+    ),
+];
+
+fn load() -> Option<Model> {
+    let path = testkit::model::default_model("real_model")?;
+    let checkpoint = Checkpoint::open(&path).expect("the default model opens");
+    let tokenizer = Arc::new(Tokenizer::open(&checkpoint).expect("it has a tokenizer"));
+    let template = ChatTemplate::open(&checkpoint, &tokenizer).expect("it has a chat template");
+    let options = RenderOptions { add_generation_prompt: true, now_s: 0 };
+    let request = |(i, line): (usize, &str)| {
+        let prompt: serde_json::Value = serde_json::from_str(line).expect("one object per line");
+        let text = prompt["turns"][0].as_str().expect("a first turn");
+        let messages = [Message::new("user", text)];
+        let tokens = template.encode(&tokenizer, &messages, &options).expect("it renders");
+        // Every third prompt is sampled, with penalties on.
+        let sampling = match i % 3 {
+            0 => Sampling {
+                temperature: 0.8,
+                top_p: 0.9,
+                repetition_penalty: 1.1,
+                seed: i as u64,
+                ..Sampling::default()
+            },
+            _ => Sampling::greedy(),
+        };
+        let stops = Stops { max_tokens: Some(TOKENS), ..Stops::default() };
+        Request { sampling, stops, ..Request::new(tokens) }
+    };
+    let requests: Vec<Request> = PROMPTS.lines().enumerate().map(request).collect();
+    let limits = Limits { tree_max: 16, kv_slots: 12_000, ..Limits::usual(16, 1024) };
+    let limits = Limits { depth_max: 8, ..limits };
+    let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
+    let target = LlamaTarget::new(kernels, &checkpoint, &limits).expect("it loads");
+    Some(Model { tokenizer, requests, target: Some(Box::new(target)), limits })
+}
+
+/// The tokens of each request, and how many drafted ones were accepted.
+fn decode(
+    model: &mut Model,
+    policy: Option<&Policy>,
+    seqs: usize,
+    options: Options,
+) -> (Vec<Vec<Token>>, usize) {
+    let (depth, width) = policy.map_or((0, 1), |p| (p.3, p.4));
+    let limits = Limits { seqs_max: seqs, depth_max: depth, width_max: width, ..model.limits };
+    let limits = Limits { beam_max: width, ..limits };
+    let parts = Parts {
+        target: model.target.take().expect("it was put back"),
+        drafter: match policy {
+            Some(_) => Box::new(NgramDrafter::new(NgramOptions::usual(), &limits)),
+            None => Box::new(NoDraft),
+        },
+        gate: policy.map_or_else(|| Box::new(Always) as _, |p| p.1()),
+        solver: policy.map_or_else(|| Box::new(Uniform::default()) as _, |p| p.2()),
+        vocab: Arc::clone(&model.tokenizer) as _,
+    };
+    let mut engine = Engine::new(parts, limits, options).expect("the limits are legal");
+    for request in &model.requests {
+        engine.submit(request.clone()).expect("a good request");
+    }
+    let mut out = Output::default();
+    while !engine.is_idle() {
+        engine.step(&mut out).expect("the CPU does not fail");
+    }
+    engine.audit();
+    let mut tokens = vec![Vec::new(); model.requests.len()];
+    for committed in &out.committed {
+        let SeqId(id) = committed.id;
+        tokens[id as usize].push(committed.token);
+    }
+    let accepted = engine.totals().accepted;
+    model.target = Some(engine.into_parts().target);
+    (tokens, accepted)
+}
+
+#[test]
+fn speculation_changes_no_token_of_the_default_model() {
+    let Some(mut model) = load() else { return };
+    assert!(model.requests.len() >= 24);
+    let (plain, none) = decode(&mut model, None, 1, Options::default());
+    assert_eq!(none, 0);
+    let said = plain.iter().map(Vec::len).sum::<usize>();
+    assert!(said > 24 * TOKENS / 2, "{said} tokens are too few to mean much");
+    for policy in &POLICIES {
+        for seqs in [1, 4, 16] {
+            // Small chunks, a small budget and a warm prefix cache are part of the promise.
+            let budget = if seqs == 4 { Some(12) } else { None };
+            let options = Options { prompt_rows_max: 40 * seqs, budget, ..Options::default() };
+            let (tokens, accepted) = decode(&mut model, Some(policy), seqs, options);
+            for (r, (got, want)) in tokens.iter().zip(&plain).enumerate() {
+                assert_eq!(got, want, "{}, {seqs} at once, prompt {r}", policy.0);
+            }
+            assert!(accepted > 50, "{}, {seqs} at once: {accepted} accepted", policy.0);
+        }
+    }
+}
