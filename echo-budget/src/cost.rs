@@ -222,8 +222,8 @@ impl Curve {
         }
     }
 
-    /// Microseconds per row beyond the last point: the last slope of an even curve, the mean slope of
-    /// a staircase; of a single point, its time in proportion.
+    /// Microseconds per row beyond the last point: the last slope of an even curve, the mean slope
+    /// of a staircase; of a single point, its time in proportion.
     fn tail_slope(&self, between: Between) -> f64 {
         let points = &self.points;
         let (r1, us1) = points[points.len() - 1];

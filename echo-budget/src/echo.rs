@@ -1,19 +1,19 @@
 //! Seed, then depth, then width: Algorithm 1 of the ECHO paper (arXiv 2604.09603, sec. 3.3) on a
 //! super-tree that is already drafted.
 //!
-//! 1. *Seed.* The best `seed` children of each root, by score over the batch while rows are left. The
-//!    paper leaves open whether the first tree counts against the budget; here it does, so that the
-//!    budget is strict.
-//! 2. *Depth.* Level by level. A sequence is open at depth `d` if the gate let it draft on, that is,
-//!    if kept nodes of depth `d` have children. Open sequences, ordered by weight times confidence
-//!    `c(i,d) = exp(max_j S(i,d,j))` over their kept nodes, take their best children at `d + 1`, as
-//!    many as the width rule says.
+//! 1. *Seed.* The best `seed` children of each root, by score over the batch while rows are left.
+//!    The paper leaves open whether the first tree counts against the budget; here it does, so that
+//!    the budget is strict.
+//! 2. *Depth.* Level by level. A sequence is open at depth `d` if the gate let it draft on, that
+//!    is, if kept nodes of depth `d` have children. Open sequences, ordered by weight times
+//!    confidence `c(i,d) = exp(max_j S(i,d,j))` over their kept nodes, take their best children at
+//!    `d + 1`, as many as the width rule says.
 //! 3. *Width.* Rows that are left go to the best nodes not yet kept, over the batch: siblings and
 //!    cousins already scored, at no further draft pass.
 //!
 //! At zero load 1 and 2 fit easily and 3 widens every tree; at overload the rows end during 1 or 2,
-//! in order of confidence, and unsure sequences get their root alone. As in the paper, rows are spent
-//! as long as nodes are left, paid for or not.
+//! in order of confidence, and unsure sequences get their root alone. As in the paper, rows are
+//! spent as long as nodes are left, paid for or not.
 
 use crate::ranking::{Ranking, node, score, winners};
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
@@ -144,7 +144,8 @@ impl Echo {
         self.best.fill(NONE_KEPT);
         self.ask(tree, depth, plan, self.params.width);
         if self.asked.len() > left {
-            // Only where rows run out does the order matter. Roots ascend, so ties go to the lowest.
+            // Only where rows run out does the order matter. Roots ascend, so ties go to the
+            // lowest.
             self.asks.sort_unstable_by_key(|ask| (std::cmp::Reverse(ask.rank), ask.root));
         }
         for ask in &self.asks {

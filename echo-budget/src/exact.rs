@@ -1,8 +1,8 @@
 //! Brute force: the best of all legal plans. For tests and teaching only.
 //!
 //! Every subset of the drafted nodes is tried, so the time doubles with each node. Beyond
-//! [`Exact::NODES_MAX`] drafted nodes the rest is not considered, and the plan is legal but no longer
-//! the best. Shares nothing with the other solvers but the tables.
+//! [`Exact::NODES_MAX`] drafted nodes the rest is not considered, and the plan is legal but no
+//! longer the best. Shares nothing with the other solvers but the tables.
 
 use crate::goodput::{GoodputParams, drafted_us};
 use echo_core::{Budget, Plan, Solver, SuperTreeView};

@@ -11,9 +11,9 @@
 //! measured points, since `E` is concave; it is found by bisection. Looking at all of them, rather
 //! than stopping at the first drop, is what carries the choice over a cliff.
 //!
-//! At zero load a forward is bound by reading weights, rows are nearly free and everything of use is
-//! verified; at overload each row costs its share, and only near-certain nodes are worth it, until
-//! the plan is plain decoding.
+//! At zero load a forward is bound by reading weights, rows are nearly free and everything of use
+//! is verified; at overload each row costs its share, and only near-certain nodes are worth it,
+//! until the plan is plain decoding.
 
 use crate::cost::{Between, CostTable};
 use crate::ranking::{Ranking, node, score};
@@ -72,7 +72,8 @@ impl Solver for Goodput {
     }
 }
 
-/// Microseconds of the draft passes that grew `tree`: one per level, over the nodes that got children.
+/// Microseconds of the draft passes that grew `tree`: one per level, over the nodes that got
+/// children.
 pub(crate) fn drafted_us(tree: SuperTreeView<'_>, cost: &CostTable) -> f64 {
     let pass = |depth: usize| {
         let parents = &tree.parent[tree.level(depth)];

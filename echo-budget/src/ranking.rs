@@ -1,9 +1,10 @@
 //! All nodes of a super-tree in one order: best first, parents before children, no two alike.
 //!
 //! A node's *cost* is the bits of its score without the sign, after NaN became −∞, anything above 0
-//! became 0 and no child was left better than its parent. Bits of non-negative floats order like the
-//! floats, so integers are compared and any floats give a total order. A *key* is the cost above the
-//! node's index. The least `k` keys, of one sequence or of the batch, are closed under parent.
+//! became 0 and no child was left better than its parent. Bits of non-negative floats order like
+//! the floats, so integers are compared and any floats give a total order. A *key* is the cost
+//! above the node's index. The least `k` keys, of one sequence or of the batch, are closed under
+//! parent.
 
 use echo_core::SuperTreeView;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! From a draft's own probability of a path to the rate at which such paths are accepted.
 //!
 //! Drafters are over-confident, and each in its own way. A table of knots maps `exp(S)` to the
-//! measured chance that the node is accepted: monotone, so that it never changes who ranks first, and
-//! linear between knots. Calibration (an isotonic fit over graded rounds) makes it; until then a path
-//! is taken at its word.
+//! measured chance that the node is accepted: monotone, so that it never changes who ranks first,
+//! and linear between knots. Calibration (an isotonic fit over graded rounds) makes it; until then
+//! a path is taken at its word.
 
 /// A monotone map from path probability to acceptance rate.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,8 @@ impl Survival {
         Ok(Survival { knots })
     }
 
-    /// The chance that a node of cumulative log-probability `score` (at most 0, not NaN) is accepted.
+    /// The chance that a node of cumulative log-probability `score` (at most 0, not NaN) is
+    /// accepted.
     pub fn at(&self, score: f32) -> f32 {
         let path = score.exp();
         let right = self.knots.partition_point(|&(x, _)| x < path);

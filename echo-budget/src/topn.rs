@@ -1,13 +1,13 @@
 //! The best `n` nodes of each sequence, then the best of those over the batch.
 //!
 //! The first half is EAGLE-2's rerank (`keep := n best of the pool by S`), which knows one sequence
-//! and a fixed `n`. The second half is what a shared budget adds: where the batch's `n · R` nodes don't
-//! fit, the surest paths of all sequences win. Since a child never ranks above its parent, both
-//! choices are closed under parent by themselves.
+//! and a fixed `n`. The second half is what a shared budget adds: where the batch's `n · R` nodes
+//! don't fit, the surest paths of all sequences win. Since a child never ranks above its parent,
+//! both choices are closed under parent by themselves.
 //!
-//! At zero load each sequence gets its `n` nodes; at overload the best paths of the batch share what
-//! is left, and unsure sequences get their root alone. Rows are spent as long as nodes are left, paid
-//! for or not: see [`Goodput`](crate::Goodput).
+//! At zero load each sequence gets its `n` nodes; at overload the best paths of the batch share
+//! what is left, and unsure sequences get their root alone. Rows are spent as long as nodes are
+//! left, paid for or not: see [`Goodput`](crate::Goodput).
 
 use crate::ranking::{Ranking, node};
 use echo_core::{Budget, Plan, Solver, SuperTreeView};

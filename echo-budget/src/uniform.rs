@@ -1,9 +1,9 @@
 //! The same share for each sequence, its best nodes first. The baseline of a fixed tree.
 //!
-//! With `R` roots and a budget of `B` rows each sequence may have `⌊(B − R) / R⌋` drafted nodes; what
-//! a sequence can't use, and the remainder, is left unspent. So every sequence is served alike
-//! whatever its neighbours draft. At zero load the share covers all that was drafted; at overload it
-//! falls to nothing for everybody at once, where a shared budget would still serve the surest.
+//! With `R` roots and a budget of `B` rows each sequence may have `⌊(B − R) / R⌋` drafted nodes;
+//! what a sequence can't use, and the remainder, is left unspent. So every sequence is served alike
+//! whatever its neighbours draft. At zero load the share covers all that was drafted; at overload
+//! it falls to nothing for everybody at once, where a shared budget would still serve the surest.
 
 use crate::ranking::{Ranking, node};
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
@@ -45,7 +45,8 @@ mod tests {
               6 -9 *";
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
-        // Two rows each are shared out, one is the remainder; sequence 1 has use for one of its two.
+        // Two rows each are shared out, one is the remainder; sequence 1 has use for one of its
+        // two.
         let budget = Budget { rows: 7, tree_max: 9, load: Load::default() };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());

@@ -143,8 +143,8 @@ proptest! {
         let budget = Budget { rows: tree.roots() + free, ..budget };
         let exact = Exact::new(policy.goodput.clone());
         let plan = solve(&mut Goodput::new(policy.goodput), tree, budget);
-        let counts = 0..=free;
-        let rates = counts.map(|b| exact.rate(tree, budget, &naive_rerank(tree, budget.tree_max, b)));
+        let reranked = |b| naive_rerank(tree, budget.tree_max, b);
+        let rates = (0..=free).map(|b| exact.rate(tree, budget, &reranked(b)));
         let best = rates.fold(0.0, f64::max);
         prop_assert!(exact.rate(tree, budget, &plan) >= best * (1.0 - 1e-12));
         prop_assert_eq!(&plan, &naive_rerank(tree, budget.tree_max, plan.len() - tree.roots()));

@@ -24,10 +24,8 @@ impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeviceError::OutOfMemory { asked, what } => {
-                write!(
-                    f,
-                    "out of device memory: {asked} bytes for {what}; lower the limits or use a smaller model"
-                )
+                let remedy = "lower the limits or use a smaller model";
+                write!(f, "out of device memory: {asked} bytes for {what}; {remedy}")
             }
             DeviceError::Unsupported(what) => write!(f, "not supported by this device: {what}"),
             DeviceError::Failed(what) => write!(f, "device operation failed: {what}"),

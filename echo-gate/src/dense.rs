@@ -3,7 +3,8 @@
 //! Drafting goes on for sequence `i` at depth `d ≥ 1` while `c(i,d) > τ_d`. This is the ablation
 //! "dense gate" of the ECHO paper: depth-aware like [`Sparse`](crate::Sparse), but it also acts
 //! where the confidence tells good from bad no better than a coin, and makes the host wait for the
-//! draft's scores at each level. The paper measures 5 % less throughput than sparse at 256 requests.
+//! draft's scores at each level. The paper measures 5 % less throughput than sparse at 256
+//! requests.
 //!
 //! The load plays no part, as in [`Fixed`](crate::Fixed).
 

@@ -2,8 +2,8 @@
 //!
 //! Drafting goes on for sequence `i` at depth `d ≥ 1` while `c(i,d) > τ`. This is the ablation
 //! "fixed τ" of the ECHO paper, and the one scalar of its authors' engine patch. Since `c` falls
-//! with depth by nature, a τ that is right near the root cuts deep drafts too early, and one that is
-//! right deep down cuts nothing near the root; hence [`Dense`](crate::Dense) and
+//! with depth by nature, a τ that is right near the root cuts deep drafts too early, and one that
+//! is right deep down cuts nothing near the root; hence [`Dense`](crate::Dense) and
 //! [`Sparse`](crate::Sparse).
 //!
 //! It looks at every depth, so a device draft waits for the host at each level. The load plays no

@@ -26,7 +26,8 @@ pub struct Threshold {
 /// The depths to look at and their thresholds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseParams {
-    /// `D_sig` with its `τ_d`, ascending by depth. Depth 0 is allowed, but a root's confidence is 1.
+    /// `D_sig` with its `τ_d`, ascending by depth. Depth 0 is allowed, but a root's confidence is
+    /// 1.
     pub thresholds: Vec<Threshold>,
 }
 

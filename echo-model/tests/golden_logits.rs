@@ -4,15 +4,16 @@
 //! activations. The reference path must be as close as the four decimals and single precision
 //! allow; the fast path rounds activations to 8 bits and has a bound twice what was measured.
 
+#[path = "files/support.rs"]
+mod support;
+
 use echo_core::sampling::{SampleSpec, SampleView};
 use echo_core::{Limits, Target, Token, Verdicts};
 use echo_kernels_cpu::{CpuKernels, CpuOptions, Path};
 use echo_model::testkit::Rows;
 use echo_model::{Checkpoint, LlamaTarget};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-const MODEL: &str = "smollm2-135m-instruct-q4_1.gguf";
 const LIMITS: Limits = Limits {
     seqs_max: 1,
     rows_max: 64,
@@ -35,22 +36,6 @@ struct Golden {
 struct GoldenRow {
     position: usize,
     top: Vec<(Token, f32)>,
-}
-
-/// The default model's file; a missing one is a skip, or a failure where `ECHO_REQUIRE` names
-/// `model`.
-fn default_model() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-    let folder = var("ECHO_MODEL_DIR").or_else(|| Some(cache()?.join("echo/models")));
-    let file = folder.map(|folder| folder.join(MODEL)).filter(|file| file.is_file());
-    if file.is_none() {
-        let required = std::env::var("ECHO_REQUIRE").unwrap_or_default();
-        let required = required.split(',').any(|name| name.trim() == "model");
-        assert!(!required, "{MODEL} is required and not there; run `cargo xtask fetch`");
-        eprintln!("skipped: {MODEL} is not there; run `cargo xtask fetch`");
-    }
-    file
 }
 
 /// How far the target is from the golden rows.
@@ -117,7 +102,8 @@ fn golden() -> Golden {
 }
 
 fn target(path: Path) -> Option<LlamaTarget> {
-    let checkpoint = Checkpoint::open(&default_model()?).expect("the default model");
+    let checkpoint =
+        Checkpoint::open(&support::default_model("golden_logits")?).expect("the default model");
     let kernels = Arc::new(CpuKernels::new(CpuOptions { path, ..CpuOptions::default() }));
     Some(LlamaTarget::new(kernels, &checkpoint, &LIMITS).expect("a sound model"))
 }

@@ -86,7 +86,11 @@ fn agree(drafted: &[(Token, f32)], expected: &[(Token, f32)]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_drafter_finds_what_a_scan_finds(

@@ -136,7 +136,8 @@ impl Batch {
         self.n_tokens[seq as usize] += 1;
     }
 
-    /// Hands whole blocks of committed tokens to the prefix cache, which others may then begin with.
+    /// Hands whole blocks of committed tokens to the prefix cache, which others may then begin
+    /// with.
     ///
     /// Where the cache already has a block, its slots replace the sequence's own: row purity makes
     /// them equal bit by bit.

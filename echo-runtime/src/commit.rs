@@ -107,8 +107,8 @@ pub(crate) fn commit(
     }
 }
 
-/// Appends the `v`-th verdict to the sequence at `seq`. Returns why the sequence ends with it, if it
-/// does; of several reasons a stop comes before the limits.
+/// Appends the `v`-th verdict to the sequence at `seq`. Returns why the sequence ends with it, if
+/// it does; of several reasons a stop comes before the limits.
 fn commit_token(
     seq: u32,
     verdicts: &Verdicts,

@@ -103,7 +103,8 @@ impl KvPool {
         *owner = to;
     }
 
-    /// Panics unless every slot has one owner and the free list is exactly the free slots. O(slots).
+    /// Panics unless every slot has one owner and the free list is exactly the free slots.
+    /// O(slots).
     pub(crate) fn audit(&self) {
         let mut listed = vec![false; self.owner.len()];
         for &slot in &self.free {
@@ -119,8 +120,8 @@ impl KvPool {
     }
 }
 
-/// Slots lent to one step. What is not kept when it is dropped returns to the pool, so no error path
-/// gives anything back by hand.
+/// Slots lent to one step. What is not kept when it is dropped returns to the pool, so no error
+/// path gives anything back by hand.
 #[derive(Debug)]
 pub(crate) struct Lease<'a> {
     pool: &'a mut KvPool,

@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] is put together from [`Parts`] (a target, a drafter, a gate, a solver, a vocabulary)
 //! and [`Limits`](echo_core::Limits), takes [`Request`]s and is stepped; every step fills an
-//! [`Output`]. [`Handle`] runs one on a thread of its own and gives each request a stream of events.
+//! [`Output`]. [`Handle`] runs one on a thread of its own and gives each request a stream of
+//! events.
 //!
 //! It deliberately knows no HTTP, no file, no environment variable, and neither what model runs nor
 //! which policies decide: those are parts.

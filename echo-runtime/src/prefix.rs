@@ -1,9 +1,9 @@
 //! The prefix cache: keys and values of committed tokens that later sequences may begin with.
 //!
-//! Blocks of [`BLOCK`] tokens hang in a tree; a block is found by its parent and its tokens, compared
-//! in full. Only committed tokens get here, so what a sequence borrows has the bits it would have
-//! computed (row purity). A block is evicted when no live sequence stands on it, the longest unused
-//! leaf first.
+//! Blocks of [`BLOCK`] tokens hang in a tree; a block is found by its parent and its tokens,
+//! compared in full. Only committed tokens get here, so what a sequence borrows has the bits it
+//! would have computed (row purity). A block is evicted when no live sequence stands on it, the
+//! longest unused leaf first.
 
 use crate::kv::{KvPool, Owner};
 use echo_core::{Slot, Token};

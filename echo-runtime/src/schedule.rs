@@ -9,7 +9,8 @@ use echo_core::{Limits, Load, SeqId};
 pub(crate) struct Schedule {
     /// Rows for pending tokens, `[seqs_max]`.
     chunk: Vec<u32>,
-    /// Whether the last of them is the sequence's last token, whose verdict is wanted, `[seqs_max]`.
+    /// Whether the last of them is the sequence's last token, whose verdict is wanted,
+    /// `[seqs_max]`.
     rooted: Vec<bool>,
     /// Deepest level that may be drafted, `[seqs_max]`.
     depth_cap: Vec<u32>,

@@ -13,7 +13,8 @@ use echo_tree::{accept, check_plan, open};
 ///
 /// Prompt chunks, plain rows and drafted rows share one forward and one row budget; plain decoding
 /// is the same page with an empty draft. Allocates nothing after warm-up. What is committed changes
-/// in `commit` alone: on an error the lease returns its slots, and the caller may try again or stop.
+/// in `commit` alone: on an error the lease returns its slots, and the caller may try again or
+/// stop.
 pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceError> {
     let Engine { parts, limits, options, queue, batch, kv, buffers, meter, .. } = engine;
     let Parts { target, drafter, gate, solver, vocab } = parts;

@@ -56,7 +56,8 @@ impl Text {
 }
 
 /// Where the stop string that is complete first begins, and its length. Of several that end at the
-/// same byte, the one that begins first. Those that end within the `known` bytes were judged before.
+/// same byte, the one that begins first. Those that end within the `known` bytes were judged
+/// before.
 fn first_stop(bytes: &[u8], known: usize, stops: &[String]) -> Option<(usize, usize)> {
     let found = stops.iter().filter_map(|stop| {
         let stop = stop.as_bytes();

@@ -1,5 +1,5 @@
-//! Speculation changes nothing: every request's tokens, text, log-probabilities and end are those of
-//! plain decoding, for every gate and solver, any arrival, cancellation, preemption and budget.
+//! Speculation changes nothing: every request's tokens, text, log-probabilities and end are those
+//! of plain decoding, for every gate and solver, any arrival, cancellation, preemption and budget.
 //!
 //! Method: random episodes on the simulated pair, whose target's ledger notes every wrong position,
 //! mask and slot; each answer is compared with an oracle that decodes the request alone, token by

@@ -4,8 +4,8 @@
 mod testkit;
 
 use echo_budget::{
-    CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams, Uniform,
-    Width,
+    CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams,
+    Uniform, Width,
 };
 use echo_core::{Gate, Kernels, Limits, Sampling, SeqId, Solver, Target, Token};
 use echo_gate::{Always, Fixed, FixedParams, Sparse, SparseParams, Threshold};

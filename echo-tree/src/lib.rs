@@ -1,7 +1,7 @@
 //! The super-tree of a batch: planted, grown, packed into rows, and walked.
 //!
-//! [`SuperTree`] owns what [`SuperTreeView`](echo_core::SuperTreeView) shows. A step plants one root
-//! per decoding sequence, [`open`]s the frontier by the shape of the draft, pushes one
+//! [`SuperTree`] owns what [`SuperTreeView`](echo_core::SuperTreeView) shows. A step plants one
+//! root per decoding sequence, [`open`]s the frontier by the shape of the draft, pushes one
 //! level per draft pass, lets a solver fill a plan, [`check`]s it, lays it out as the rows of one
 //! forward ([`Packed`]) and walks the verdicts back to accepted paths ([`Paths`]).
 //!

@@ -153,7 +153,8 @@ proptest! {
             2 => seq[n] = 99,
             3 => score[n] = 0.5,
             _ => {
-                let twin = view.level(view.levels() - 1).find(|&m| m != n && parent[m] == parent[n]);
+                let mut last = view.level(view.levels() - 1);
+                let twin = last.find(|&m| m != n && parent[m] == parent[n]);
                 prop_assume!(twin.is_some());
                 token[n] = token[twin.unwrap()];
             }

@@ -1,3 +1,5 @@
+//! Where a backend keeps things: buffers, weights, and the way in and out.
+
 use crate::error::DeviceError;
 use crate::tensor::TensorView;
 

@@ -1,3 +1,5 @@
+//! Who proposes tokens.
+
 use crate::batch::BatchView;
 use crate::error::DeviceError;
 use crate::id::Token;
@@ -74,8 +76,8 @@ pub trait Drafter: Send {
     fn settle(&mut self, settled: Settled<'_>);
 
     /// Proposes up to `keep.children(i)` children for each node `frontier.nodes().start + i`, one
-    /// level for the whole batch. `children` arrives empty. Proposes nothing it does not believe in:
-    /// an empty level ends the draft.
+    /// level for the whole batch. `children` arrives empty. Proposes nothing it does not believe
+    /// in: an empty level ends the draft.
     fn extend(
         &mut self,
         batch: BatchView<'_>,

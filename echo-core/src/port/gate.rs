@@ -1,3 +1,5 @@
+//! Where drafting goes on.
+
 use crate::keep::Keep;
 use crate::load::Load;
 use crate::supertree::Frontier;

@@ -1,3 +1,5 @@
+//! What a backend computes.
+
 use super::device::{Buffer, Device, Weight};
 use crate::error::DeviceError;
 use crate::packed::PackedView;

@@ -1,3 +1,5 @@
+//! Which drafted nodes are verified.
+
 use crate::load::Budget;
 use crate::plan::Plan;
 use crate::supertree::SuperTreeView;

@@ -1,3 +1,5 @@
+//! The model whose text is wanted.
+
 use crate::error::DeviceError;
 use crate::packed::PackedView;
 use crate::sampling::SampleView;

@@ -1,3 +1,5 @@
+//! What tokens stand for.
+
 use crate::id::Token;
 
 /// What commit must know of a vocabulary: the bytes behind each token and which tokens end a text.

@@ -7,7 +7,8 @@ const NONE: u32 = u32::MAX;
 /// The occurrences of all `n`-grams of the texts at every place in the batch.
 ///
 /// Per place one array of chain heads by hash and one link per token. Chains of different n-grams
-/// may be joined, so a reader compares tokens; an outdated index costs proposals, never a wrong one.
+/// may be joined, so a reader compares tokens; an outdated index costs proposals, never a wrong
+/// one.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     n: usize,

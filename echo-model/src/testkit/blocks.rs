@@ -45,7 +45,8 @@ fn block(dtype: DType, sd: f32, words: &mut Words, out: &mut Vec<u8>) {
     // Scales differ from block to block, so that a mix-up of blocks shows.
     let scale = sd * (1.0 + 0.25 * words.uniform());
     let half = |x: f32| f16::from_f32(x).to_le_bytes();
-    // Standard deviation of uniform nibbles, of bytes, and of 6-bit scales around their mean square.
+    // Standard deviation of uniform nibbles, of bytes, and of 6-bit scales around their mean
+    // square.
     let (nibble, byte, six) = (4.61, 73.9, 36.4);
     match dtype {
         DType::F32 => out.extend((sd * words.uniform()).to_le_bytes()),

@@ -4,6 +4,7 @@
 
 pub(crate) mod bent;
 pub(crate) mod episode;
+#[path = "../../../echo-model/tests/files/support.rs"]
 pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod solvers;

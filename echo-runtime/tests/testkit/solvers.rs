@@ -1,5 +1,5 @@
-//! The simplest solver: nodes in order while the budget lasts. Tests that are not about policies use
-//! it.
+//! The simplest solver: nodes in order while the budget lasts. Tests that are not about policies
+//! use it.
 
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 
