@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
-/// Rounds a worker waits, after its back-off has grown to yielding, before it sleeps. A round is one
-/// yield, about half a microsecond on an idle core.
+/// Rounds a worker waits, after its back-off has grown to yielding, before it sleeps. A round is
+/// one yield, about half a microsecond on an idle core.
 const ROUNDS_BEFORE_SLEEP: usize = 200;
 
 /// A fixed set of threads that runs one parallel region at a time.
@@ -131,7 +131,8 @@ unsafe impl Send for Shared {}
 impl Shared {
     fn publish(&self, tasks: usize, f: &(dyn Fn(usize) + Sync), handles: &[Thread]) {
         // SAFETY: only the lifetime changes. The reference is not used after `unfinished` has
-        // fallen to zero, and `run` does not return, not even by a panic, before `wait` has seen it.
+        // fallen to zero, and `run` does not return, not even by a panic, before `wait` has seen
+        // it.
         let f: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(f) };
         // SAFETY: no worker reads the cell now; see the argument at `Sync`.
         unsafe { *self.job.get() = Some(Job { f, tasks }) };

@@ -1,4 +1,5 @@
-//! The fast form of [`add`](crate::reference::add()): one rounding per element, so any order will do.
+//! The fast form of [`add`](crate::reference::add()): one rounding per element, so any order will
+//! do.
 
 use super::Fast;
 use super::rows::Rows;

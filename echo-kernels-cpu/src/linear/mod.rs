@@ -1,8 +1,8 @@
 //! linear — `out = x Wᵀ` with weights packed at load, row-pure, as fast as the processor allows.
 //!
-//! One row is bound by reading the weights, so they stay quantised in memory. Many rows are bound by
-//! arithmetic, so a block of weights is unpacked once and used for up to 16 rows of activations. The
-//! bits of an output never depend on that: see `kernel.rs` for the one order of operations.
+//! One row is bound by reading the weights, so they stay quantised in memory. Many rows are bound
+//! by arithmetic, so a block of weights is unpacked once and used for up to 16 rows of activations.
+//! The bits of an output never depend on that: see `kernel.rs` for the one order of operations.
 //!
 //! Reading order: `isa`, `format` (how a packed weight lies in memory), `pack`, `quantize`,
 //! `kernel` (the contract of a kernel), `portable`, the files of each instruction set, `weight`.

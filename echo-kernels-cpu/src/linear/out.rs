@@ -26,9 +26,9 @@ impl<'a> Out<'a> {
     pub(super) unsafe fn write(&self, row: usize, col: usize, values: &[f32]) {
         let at = row * self.stride + col;
         assert!(at + values.len() <= self.len, "a write beyond the output");
-        // SAFETY: the place lies within the borrowed slice by the assertion, `values` lies elsewhere
-        // (the slice is borrowed mutably as long as `self` lives), and the caller keeps other
-        // threads away from it.
+        // SAFETY: the place lies within the borrowed slice by the assertion, `values` lies
+        // elsewhere (the slice is borrowed mutably as long as `self` lives), and the caller keeps
+        // other threads away from it.
         unsafe { self.data.add(at).copy_from_nonoverlapping(values.as_ptr(), values.len()) };
     }
 }

@@ -9,8 +9,8 @@ pub(in super::super) struct Avx512;
 /// Calls an intrinsic.
 macro_rules! on {
     ($call:expr) => {
-        // SAFETY: the caller of the enclosing function runs on a processor with AVX-512 F and, where
-        // memory is touched, has sixteen floats there.
+        // SAFETY: the caller of the enclosing function runs on a processor with AVX-512 F and,
+        // where memory is touched, has sixteen floats there.
         unsafe { $call }
     };
 }
