@@ -12,7 +12,8 @@ struct Parrot;
 
 impl Target for Parrot {
     fn shape(&self) -> TargetShape {
-        TargetShape { vocab: 256, context_max: 4096, kv_slots: 4096, rows_max: 1024 }
+        let (vocab, context_max, seqs_max) = (256, 4096, 1024);
+        TargetShape { vocab, context_max, kv_slots: 4096, rows_max: 1024, seqs_max }
     }
 
     fn verify(&mut self, rows: PackedView<'_>, _: SampleView<'_>, v: &mut Verdicts) -> Done {
@@ -31,7 +32,6 @@ struct HardOfHearing;
 
 impl Drafter for HardOfHearing {
     fn settle(&mut self, _: Settled<'_>) {}
-
     fn extend(&mut self, b: BatchView<'_>, f: Frontier<'_>, k: &Keep, out: &mut Children) -> Done {
         for node in f.nodes().filter(|n| k.children(n - f.nodes().start) > 0) {
             let at = b.n_tokens[f.tree.seq[node] as usize] as usize + f.depth();

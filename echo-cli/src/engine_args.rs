@@ -15,6 +15,9 @@ pub(crate) struct EngineArgs {
     /// Kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)
     #[arg(long, default_value = "fast")]
     pub(crate) kernels: String,
+    /// What quantised weights meet: `int8` (fast) or `float` (exact to single precision)
+    #[arg(long, default_value = "int8")]
+    pub(crate) activations: String,
     /// Who proposes tokens: `ngram` or `none`
     #[arg(long, default_value = "ngram")]
     pub(crate) drafter: String,

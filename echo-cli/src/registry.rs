@@ -7,7 +7,7 @@ use echo_budget::{
 };
 use echo_core::{Gate, Limits, Solver};
 use echo_gate::{Always, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold};
-use echo_kernels_cpu::{Isa, Path};
+use echo_kernels_cpu::{Activations, Isa, Path};
 use echo_runtime::Profile;
 
 const GATES: [&str; 4] = ["always", "fixed:TAU", "dense:TAU,TAU,…", "sparse:DEPTH=TAU,…"];
@@ -77,6 +77,15 @@ pub(crate) fn solver(
         }
         _ => return Err(unknown("solver", name, &SOLVERS)),
     })
+}
+
+/// What quantised weights meet.
+pub(crate) fn activations(name: &str) -> Result<Activations> {
+    match name {
+        "int8" => Ok(Activations::Int8),
+        "float" => Ok(Activations::Float),
+        _ => Err(unknown("activations", name, &["int8", "float"])),
+    }
 }
 
 /// The form of the CPU kernels that `name` means.

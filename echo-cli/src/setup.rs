@@ -32,7 +32,9 @@ impl Loaded {
         let checkpoint = Checkpoint::open(&path)?;
         let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
         let threads = args.threads.unwrap_or_else(|| CpuOptions::default().threads);
-        let options = CpuOptions { threads, path: registry::kernels(&args.kernels)? };
+        let path_of_kernels = registry::kernels(&args.kernels)?;
+        let activations = registry::activations(&args.activations)?;
+        let options = CpuOptions { threads, path: path_of_kernels, activations };
         let kernels = Arc::new(CpuKernels::new(options));
         Ok(Loaded { path, checkpoint, tokenizer, kernels, threads })
     }

@@ -1,12 +1,12 @@
 //! The device port on the host, and the choice between reference and fast forms.
 
 use crate::fast::Fast;
-use crate::linear::{Isa, PackedWeight};
+use crate::linear::{Activations, Isa};
 use crate::memory::{Memory, Stored};
 use crate::reference;
-use echo_core::port::{Buffer, Data, Device, Element, Weight};
+use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
 use echo_core::sampling;
-use echo_core::{DeviceError, tensor::TensorView};
+use echo_core::{DeviceError, Limits, TensorView};
 use parking_lot::Mutex;
 
 /// Which form of the operations runs.
@@ -28,6 +28,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// The form of the operations.
     pub path: Path,
+    /// What quantised weights meet on the fast path.
+    pub activations: Activations,
 }
 
 impl Default for CpuOptions {
@@ -36,6 +38,7 @@ impl Default for CpuOptions {
         CpuOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             path: Path::Fast,
+            activations: Activations::Int8,
         }
     }
 }
@@ -67,10 +70,11 @@ impl CpuKernels {
     /// Panics if the system refuses a thread, or if `options.path` names an instruction set that is
     /// not in [`Isa::available`].
     pub fn new(options: CpuOptions) -> Self {
-        let fast = match options.path {
+        let CpuOptions { threads, path, activations } = options;
+        let fast = match path {
             Path::Reference => None,
-            Path::Fast => Some(Fast::new(options.threads, Isa::detect())),
-            Path::With(isa) => Some(Fast::new(options.threads, isa)),
+            Path::Fast => Some(Fast::new(threads, Isa::detect(), activations)),
+            Path::With(isa) => Some(Fast::new(threads, isa, activations)),
         };
         CpuKernels {
             state: Mutex::new(State { memory: Memory::default(), fast, slow: Slow::default() }),
@@ -83,10 +87,14 @@ impl Device for CpuKernels {
         self.state.lock().memory.alloc(element, len, what)
     }
 
+    fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
+        Ok(self.state.lock().memory.open_stage(limits))
+    }
+
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
         let mut state = self.state.lock();
         let stored = match &state.fast {
-            Some(fast) => Stored::Packed(PackedWeight::new(parts, fast.isa())?),
+            Some(fast) => Stored::Packed(fast.pack(parts)?),
             None => plain(parts)?,
         };
         Ok(state.memory.keep(stored))
@@ -136,7 +144,7 @@ mod tests {
     #[test]
     fn a_damaged_weight_is_refused_by_name_on_every_path() {
         for path in [Path::Reference, Path::Fast] {
-            let kernels = CpuKernels::new(CpuOptions { threads: 1, path });
+            let kernels = CpuKernels::new(CpuOptions { threads: 1, path, ..CpuOptions::default() });
             for (cols, len) in [(33, 34), (32, 33)] {
                 let tensor = TensorView {
                     name: "blk.0.weight",

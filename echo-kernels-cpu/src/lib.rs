@@ -8,9 +8,9 @@
 //!
 //! This crate knows no request, no policy, no file and no model.
 //!
-//! Reading order: [`reference`] (one file per operation, its header is the specification), `cpu` and `ops`
-//! (the ports), `memory`, `staged`, `pool`, `linear` (the fast linear layer), `fast` (the other
-//! fast forms), [`conformance`].
+//! Reading order: [`reference`] (one file per operation, its header is the specification), `cpu`
+//! and `ops` (the ports), `memory`, `staged`, `pool`, `linear` (the fast linear layer), `fast` (the
+//! other fast forms), [`conformance`].
 #![deny(missing_docs)]
 
 mod area;
@@ -26,4 +26,4 @@ mod staged;
 
 pub use area::Area;
 pub use cpu::{CpuKernels, CpuOptions, Path};
-pub use linear::Isa;
+pub use linear::{Activations, Isa};

@@ -2,8 +2,8 @@
 
 use crate::linear::PackedWeight;
 use crate::staged::Staged;
-use echo_core::DeviceError;
 use echo_core::port::{Buffer, Data, Element, Stage, Weight};
+use echo_core::{DeviceError, Limits};
 
 /// A device array.
 #[derive(Debug)]
@@ -89,13 +89,14 @@ impl Memory {
         }
     }
 
-    /// The rows of `stage` for the next call, made on its first use.
+    pub(crate) fn open_stage(&mut self, limits: &Limits) -> Stage {
+        self.stages.push(Staged::new(limits));
+        Stage(self.stages.len() as u32 - 1)
+    }
+
+    /// The rows of `stage`, for the next forward.
     pub(crate) fn stage_mut(&mut self, stage: Stage) -> &mut Staged {
-        let index = stage.0 as usize;
-        if index >= self.stages.len() {
-            self.stages.resize_with(index + 1, Staged::default);
-        }
-        &mut self.stages[index]
+        &mut self.stages[stage.0 as usize]
     }
 
     /// Borrows staged rows beside F32 buffers to be read and written.

@@ -1,9 +1,9 @@
 //! Packed rows that outlive the call that staged them, in vectors that are refilled.
 
-use echo_core::{PackedView, Slot, Token};
+use echo_core::{Limits, PackedView, Slot, Token};
 
-/// A copy of a [`PackedView`]. Refilling allocates nothing once the vectors are large enough.
-#[derive(Clone, Debug, Default)]
+/// A copy of a [`PackedView`]. Refilling allocates nothing.
+#[derive(Clone, Debug)]
 pub(crate) struct Staged {
     token: Vec<Token>,
     position: Vec<u32>,
@@ -20,7 +20,27 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Takes a copy of `packed`. Panics if its parts contradict each other.
+    /// No rows, with room for the largest forward.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (rows, seqs, words) = (limits.rows_max, limits.seqs_max, limits.ancestor_words());
+        Staged {
+            token: Vec::with_capacity(rows),
+            position: Vec::with_capacity(rows),
+            slot: Vec::with_capacity(rows),
+            prefix_len: Vec::with_capacity(rows),
+            ancestors: Vec::with_capacity(rows * words),
+            words,
+            seqs: Vec::with_capacity(seqs),
+            row_start: Vec::with_capacity(seqs + 1),
+            drafted_start: Vec::with_capacity(seqs),
+            // Sequences may share a prefix, so tables can hold more entries than there are slots.
+            table: Vec::with_capacity(seqs * limits.context_max),
+            table_start: Vec::with_capacity(seqs + 1),
+            sampled: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Takes a copy of `packed`. Panics if its parts contradict each other or exceed the limits.
     pub(crate) fn fill(&mut self, packed: PackedView<'_>) {
         check(packed);
         refill(&mut self.token, packed.token);
@@ -56,6 +76,7 @@ impl Staged {
 }
 
 fn refill<T: Copy>(into: &mut Vec<T>, from: &[T]) {
+    assert!(from.len() <= into.capacity(), "{} rows or entries beyond the limits", from.len());
     into.clear();
     into.extend_from_slice(from);
 }

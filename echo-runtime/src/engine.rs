@@ -138,6 +138,7 @@ impl Engine {
         let shape = parts.target.shape();
         let has = [
             ("rows_max", limits.rows_max, shape.rows_max),
+            ("seqs_max", limits.seqs_max, shape.seqs_max),
             ("kv_slots", limits.kv_slots, shape.kv_slots),
             ("context_max", limits.context_max, shape.context_max),
         ];

@@ -40,7 +40,7 @@ fn answers(
     drafting: bool,
     options: Options,
 ) -> (Answers, usize) {
-    let kernels = Arc::new(CpuKernels::new(CpuOptions { threads, path }));
+    let kernels = Arc::new(CpuKernels::new(CpuOptions { threads, path, ..CpuOptions::default() }));
     let limits = if drafting { limits() } else { Limits { seqs_max: 1, ..limits() } };
     let target = LlamaTarget::new(kernels, model, &limits).expect("a tiny model loads");
     let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };

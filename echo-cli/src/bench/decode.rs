@@ -60,11 +60,10 @@ struct Sample {
 pub(crate) fn measure(
     setting: &Setting<'_>,
     mut target: Box<dyn Target>,
-    prompts: &[Prompt],
+    requests: &[Request],
     curve: &[Forward],
 ) -> Result<Vec<Decoded>> {
     let plan = setting.plan;
-    let requests = requests(setting, prompts)?;
     let rows = rows::all(setting.args);
     let runs = plan.concurrency.len() * plan.repeat * rows.len();
     let bar = ProgressBar::new(runs as u64).with_style(
@@ -78,7 +77,7 @@ pub(crate) fn measure(
         for _ in 0..plan.repeat {
             for (row, samples) in rows.iter().zip(&mut samples) {
                 bar.set_message(format!("{} at {concurrency}", row.name));
-                let (sample, back) = run(setting, row, concurrency, target, &requests, curve)?;
+                let (sample, back) = run(setting, row, concurrency, target, requests, curve)?;
                 target = back;
                 samples.push(sample);
                 bar.inc(1);
@@ -95,14 +94,14 @@ pub(crate) fn measure(
 }
 
 /// The first turn of each prompt through the model's chat template.
-fn requests(setting: &Setting<'_>, prompts: &[Prompt]) -> Result<Vec<Request>> {
-    let template = setting.loaded.template()?;
+pub(crate) fn requests(loaded: &Loaded, prompts: &[Prompt], plan: &Plan) -> Result<Vec<Request>> {
+    let template = loaded.template()?;
     let request = |(i, prompt): (usize, &Prompt)| {
         let messages = [Message::new("user", prompt.turns[0].as_str())];
-        let tokens = setting.loaded.encode_chat(&template, &messages)?;
-        let temperature = setting.plan.temperature;
+        let tokens = loaded.encode_chat(&template, &messages)?;
+        let temperature = plan.temperature;
         let sampling = Sampling { temperature, seed: i as u64, ..Sampling::default() };
-        let max_tokens = Some(setting.plan.max_tokens);
+        let max_tokens = Some(plan.max_tokens);
         let stops = Stops { max_tokens, ..Stops::default() };
         Ok(Request { sampling, stops, ..Request::new(tokens) })
     };

@@ -82,12 +82,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.host = host::measure();
     host::print(&report.host);
     let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
-    let limits = rows::limits(&args.engine, seqs, &loaded, &prompts, plan.max_tokens)?;
+    let requests = decode::requests(&loaded, &prompts, &plan)?;
+    let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
+    let limits = rows::limits(&args.engine, seqs, &loaded, longest)?;
     let mut target = loaded.target(&limits)?;
     report.forward = forward::measure(target.as_mut(), &limits, plan.repeat)?;
     forward::print(&report.forward);
     let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
-    report.decode = decode::measure(&setting, target, &prompts, &report.forward)?;
+    report.decode = decode::measure(&setting, target, &requests, &report.forward)?;
     decode::print(&report.decode, &plan);
     let path = report.write(&args.out)?;
     println!("\nreport: {}", path.display());

@@ -1,6 +1,5 @@
 //! The rows of the table: plain decoding, fixed shapes, and the policies.
 
-use super::prompts::Prompt;
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use anyhow::{Result, bail};
@@ -58,13 +57,13 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
     rows
 }
 
-/// Limits that hold every row at every concurrency, for a target that is loaded once.
+/// Limits that hold every row at every concurrency, for a target that is loaded once; the longest
+/// text has `longest` tokens.
 pub(crate) fn limits(
     args: &EngineArgs,
     seqs: usize,
     loaded: &Loaded,
-    prompts: &[Prompt],
-    max_tokens: usize,
+    longest: usize,
 ) -> Result<Limits> {
     let mut limits = args.limits(seqs, loaded.checkpoint.config().context);
     let rows = all(args);
@@ -72,12 +71,14 @@ pub(crate) fn limits(
     limits.depth_max = most(|row| row.depth);
     limits.tree_max = most(|row| row.nodes);
     limits.rows_max = limits.rows_max.max((seqs * (1 + limits.tree_max)).min(1024));
-    if let Some(long) = prompts.iter().find(|p| p.turns[0].len() / 2 > limits.context_max) {
-        bail!("prompt {} is too long for a context of {}", long.question_id, limits.context_max);
+    if longest > limits.context_max {
+        bail!(
+            "the longest prompt and its answer have {longest} tokens, the context {}; raise --context or \
+             leave it out",
+            limits.context_max
+        );
     }
-    // A byte of prompt is at most a token; templates add a few dozen.
-    let longest = prompts.iter().map(|p| p.turns[0].len()).max().unwrap_or(0) + 128 + max_tokens;
-    limits.kv_slots = args.kv_slots.unwrap_or(seqs * longest.min(limits.context_max)).max(2048);
+    limits.kv_slots = args.kv_slots.unwrap_or(seqs * (longest + limits.tree_max)).max(2048);
     limits.context_max = limits.context_max.min(limits.kv_slots);
     limits.check()?;
     Ok(limits)

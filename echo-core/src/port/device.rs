@@ -1,6 +1,7 @@
 //! Where a backend keeps things: buffers, weights, and the way in and out.
 
 use crate::error::DeviceError;
+use crate::limits::Limits;
 use crate::tensor::TensorView;
 
 /// A device array of one element type, known to its device alone. Lives as long as the device.
@@ -10,6 +11,10 @@ pub struct Buffer(pub u32);
 /// A weight matrix as a device keeps it (repacked, possibly still quantised).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Weight(pub u32);
+
+/// A place on a device for the rows of one forward. A target and each drafter have their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stage(pub u32);
 
 /// Element type of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,9 @@ pub enum Data<'a> {
 pub trait Device: Send + Sync {
     /// A buffer of `len` zeros; `what` it is for, in case there is no room.
     fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError>;
+
+    /// A place for the rows of forwards within `limits`, sized once.
+    fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError>;
 
     /// Takes the rows of `parts`, one part below the other, as one matrix. All parts have the same
     /// number of columns; each keeps its own element type.

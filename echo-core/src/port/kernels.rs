@@ -1,14 +1,10 @@
 //! What a backend computes.
 
-use super::device::{Buffer, Device, Weight};
+use super::device::{Buffer, Device, Stage, Weight};
 use crate::error::DeviceError;
 use crate::packed::PackedView;
 use crate::sampling::SampleView;
 use crate::verdict::Verdicts;
-
-/// A set of staged rows on the device. A target and each drafter have their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stage(pub u32);
 
 /// Columns `col..col + width` of a row-major F32 matrix with `stride` columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl Heads {
 /// The exact meaning of each operation is the header of its reference in `echo-kernels-cpu`.
 pub trait Kernels: Device {
     /// Lays the packed rows out where the device reads them, as the rows of `stage` until the next
-    /// call.
+    /// call. Rows beyond the limits the stage was opened with are a bug and panic.
     fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError>;
 
     /// `out[r] = table[token[r]]` for the staged rows, dequantised.

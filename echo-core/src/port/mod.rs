@@ -8,10 +8,10 @@ mod solver;
 mod target;
 mod vocab;
 
-pub use device::{Buffer, Data, Device, Element, Weight};
+pub use device::{Buffer, Data, Device, Element, Stage, Weight};
 pub use drafter::{Children, Drafter, Settled};
 pub use gate::Gate;
-pub use kernels::{Heads, Kernels, Mat, Stage};
+pub use kernels::{Heads, Kernels, Mat};
 pub use solver::Solver;
 pub use target::{Target, TargetShape};
 pub use vocab::Vocab;

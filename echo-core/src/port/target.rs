@@ -16,6 +16,8 @@ pub struct TargetShape {
     pub kv_slots: usize,
     /// Rows one forward can take.
     pub rows_max: usize,
+    /// Sequences one forward can take.
+    pub seqs_max: usize,
 }
 
 /// The model whose text is wanted.

@@ -18,8 +18,9 @@ mod simd;
 mod tree_attention;
 
 use crate::area::Area;
-use crate::linear::{Isa, PackedWeight, Scratch};
+use crate::linear::{Activations, Isa, PackedWeight, Scratch};
 use crate::pool::Pool;
+use echo_core::{DeviceError, TensorView};
 
 /// Elements below which a second thread costs more than it saves.
 const ELEMENTS_SHARED_MIN: usize = 1 << 14;
@@ -27,6 +28,7 @@ const ELEMENTS_SHARED_MIN: usize = 1 << 14;
 /// The fast path: an instruction set, threads, and buffers kept between calls.
 pub(crate) struct Fast {
     isa: Isa,
+    activations: Activations,
     pool: Pool,
     linear: Scratch,
     attention: tree_attention::Scratch,
@@ -35,7 +37,7 @@ pub(crate) struct Fast {
 
 impl Fast {
     /// Panics if `isa` is not available on this processor.
-    pub(crate) fn new(threads: usize, isa: Isa) -> Self {
+    pub(crate) fn new(threads: usize, isa: Isa, activations: Activations) -> Self {
         assert!(
             Isa::available().contains(&isa),
             "this processor has no {isa}; choose one of {:?}",
@@ -44,6 +46,7 @@ impl Fast {
         let pool = Pool::new(threads);
         Fast {
             isa,
+            activations,
             linear: Scratch::default(),
             attention: tree_attention::Scratch::new(pool.threads()),
             sampling: sample_rows::Scratch::new(pool.threads()),
@@ -51,8 +54,9 @@ impl Fast {
         }
     }
 
-    pub(crate) fn isa(&self) -> Isa {
-        self.isa
+    /// Repacks a weight for the linear layer of this path.
+    pub(crate) fn pack(&self, parts: &[TensorView<'_>]) -> Result<PackedWeight, DeviceError> {
+        Ok(PackedWeight::new(parts, self.isa)?.with_activations(self.activations))
     }
 
     pub(crate) fn linear(

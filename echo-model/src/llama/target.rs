@@ -18,6 +18,7 @@ pub struct LlamaTarget {
     kernels: Arc<dyn Kernels>,
     config: ModelConfig,
     limits: Limits,
+    stage: Stage,
     heads: Heads,
     rope: Buffer,
     embedding: Weight,
@@ -29,9 +30,6 @@ pub struct LlamaTarget {
 }
 
 impl LlamaTarget {
-    /// The staged rows of a target; drafters on the same device use others.
-    pub const STAGE: Stage = Stage(0);
-
     /// Copies `weights` to the device and takes all the memory that `limits` may ever ask for.
     ///
     /// Sequences are as long as `limits.context_max` and the model's own context allow.
@@ -64,7 +62,9 @@ impl LlamaTarget {
         let output_norm = loader.norm(Role::OutputNorm)?;
         let output = if config.tied { embedding } else { loader.matrix(&[Role::Output])? };
         let buffers = Buffers::new(device, &config, heads, limits)?;
+        let stage = device.open_stage(limits)?;
         Ok(LlamaTarget {
+            stage,
             heads,
             rope,
             embedding,
@@ -104,15 +104,15 @@ impl LlamaTarget {
         let kernels = self.kernels.as_ref();
         let pass = Pass {
             kernels,
-            stage: Self::STAGE,
+            stage: self.stage,
             rows: packed.rows(),
             heads: self.heads,
             eps: self.config.rms_eps,
             rope: self.rope,
             buffers: &self.buffers,
         };
-        kernels.stage(Self::STAGE, packed)?;
-        kernels.embed(Self::STAGE, self.embedding, self.buffers.stream)?;
+        kernels.stage(self.stage, packed)?;
+        kernels.embed(self.stage, self.embedding, self.buffers.stream)?;
         for (number, layer) in self.layers.iter().enumerate() {
             layer.forward(pass)?;
             if let Some(tapping) = &self.tapping {
@@ -141,6 +141,7 @@ impl Target for LlamaTarget {
             context_max: self.config.context.min(self.limits.context_max),
             kv_slots: self.limits.kv_slots,
             rows_max: self.limits.rows_max,
+            seqs_max: self.limits.seqs_max,
         }
     }
 

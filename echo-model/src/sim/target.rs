@@ -135,6 +135,7 @@ impl Target for SimTarget {
             context_max: self.options.context_max,
             kv_slots: self.options.kv_slots,
             rows_max: self.options.rows_max,
+            seqs_max: self.options.rows_max,
         }
     }
 

@@ -33,7 +33,8 @@ struct Model {
 
 fn model(shape: TinyShape, path: Path) -> Model {
     let weights = TinyModel::new(shape, 7);
-    let kernels = Arc::new(CpuKernels::new(CpuOptions { threads: 1, path }));
+    let kernels =
+        Arc::new(CpuKernels::new(CpuOptions { threads: 1, path, ..CpuOptions::default() }));
     let target = LlamaTarget::new(kernels.clone(), &weights, &LIMITS).expect("a sound tiny model");
     Model { weights, kernels, target }
 }
