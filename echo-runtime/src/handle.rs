@@ -161,7 +161,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) -> Engine {
-        let mut out = Output::default();
+        let mut out = Output::with_capacity(self.engine.limits());
         let mut failures = 0;
         loop {
             self.read_inbox(&mut out);

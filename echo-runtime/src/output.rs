@@ -1,7 +1,10 @@
 //! What a step gives to the outside. Flat and reused: filling it allocates nothing after warm-up.
 
-use echo_core::{DeviceError, SeqId, Token};
+use echo_core::{DeviceError, Limits, SeqId, Token};
 use std::ops::Range;
+
+/// Bytes of text that a row has room for; most tokens have 2 to 8.
+const TEXT_BYTES: usize = 32;
 
 /// Why a sequence ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,17 @@ pub struct Output {
 }
 
 impl Output {
+    /// Room for what a step within `limits` can commit, if its text is of usual length.
+    pub fn with_capacity(limits: &Limits) -> Self {
+        let (rows, seqs) = (limits.rows_max, limits.seqs_max);
+        Output {
+            committed: Vec::with_capacity(rows),
+            finished: Vec::with_capacity(seqs),
+            text: String::with_capacity(rows * TEXT_BYTES),
+            top: Vec::with_capacity(rows * limits.logprobs_max),
+        }
+    }
+
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
         self.committed.clear();

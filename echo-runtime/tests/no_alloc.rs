@@ -97,7 +97,7 @@ fn a_hundred_steps_take_nothing() {
         let prompt = (0..40).map(|i| (i * 7 + seed as u32) % 11 + 2).collect();
         engine.submit(Request { sampling, stops, ..Request::new(prompt) }).expect("a good request");
     }
-    let mut out = Output::default();
+    let mut out = Output::with_capacity(engine.limits());
     let mut step = |engine: &mut Engine| {
         engine.step(&mut out).expect("the CPU does not fail");
         assert!(out.finished.is_empty(), "{:?}", out.finished);

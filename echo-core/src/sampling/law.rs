@@ -96,7 +96,10 @@ fn truncate(logits: &[f32], min_p: f32, top_k: usize, top_p: f32, order: &mut Ve
     }
     if top_p < 1.0 {
         let mass = |v: Token| f64::from(logits[v as usize] - max).exp();
+        // Summed in order of id, so that a backend need not sort the vocabulary for it.
+        order.sort_unstable();
         let wanted = f64::from(top_p) * order.iter().map(|&v| mass(v)).sum::<f64>();
+        order.sort_unstable_by(likeliest);
         let mut reached = 0.0;
         let cut = order.iter().position(|&v| {
             reached += mass(v);

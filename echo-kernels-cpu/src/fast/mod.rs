@@ -7,6 +7,7 @@
 //! operation, of which `tree_attention` is the one with a design.
 
 mod add;
+mod candidates;
 mod embed;
 mod gather_rows;
 mod rms_norm;
