@@ -201,14 +201,12 @@ impl Session<'_> {
 
     fn encode(&self, prompt: &str, messages: &[Message]) -> Result<Vec<Token>> {
         let tokenizer = &self.loaded.tokenizer;
-        match &self.template {
-            Some(template) => self.loaded.encode_chat(template, messages),
-            None => {
-                let mut tokens: Vec<Token> = tokenizer.prompt_start().into_iter().collect();
-                tokens.extend(tokenizer.encode(prompt, Specials::Plain)?);
-                Ok(tokens)
-            }
+        if let Some(template) = &self.template {
+            return self.loaded.encode_chat(template, messages);
         }
+        let mut tokens: Vec<Token> = tokenizer.prompt_start().into_iter().collect();
+        tokens.extend(tokenizer.encode(prompt, Specials::Plain)?);
+        Ok(tokens)
     }
 
     /// Answers `tokens` as often as asked and prints; returns the first answer.

@@ -70,7 +70,7 @@ impl Memory {
         let indices = buffers.map(|b| b.0 as usize);
         match self.arrays.get_disjoint_mut(indices) {
             Ok(arrays) => arrays.map(Array::floats_mut),
-            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+            Err(error) => panic!("operands must be different buffers: {buffers:?}: {error}"),
         }
     }
 
@@ -85,7 +85,7 @@ impl Memory {
         match self.arrays.get_disjoint_mut(indices) {
             Ok([Array::U32(index), Array::F32(x), Array::F32(out)]) => (index, x, out),
             Ok(_) => panic!("the index must be U32 and the operands F32"),
-            Err(_) => panic!("operands must be different buffers of this device: {indices:?}"),
+            Err(error) => panic!("operands must be different buffers: {indices:?}: {error}"),
         }
     }
 
@@ -109,7 +109,7 @@ impl Memory {
         let indices = buffers.map(|b| b.0 as usize);
         match arrays.get_disjoint_mut(indices) {
             Ok(arrays) => (&stages[stage.0 as usize], arrays.map(Array::floats_mut)),
-            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+            Err(error) => panic!("operands must be different buffers: {buffers:?}: {error}"),
         }
     }
 
@@ -137,7 +137,7 @@ impl Memory {
         let indices = buffers.map(|b| b.0 as usize);
         match arrays.get_disjoint_mut(indices) {
             Ok(arrays) => (&weights[weight.0 as usize], arrays.map(Array::floats_mut)),
-            Err(_) => panic!("operands must be different buffers of this device: {buffers:?}"),
+            Err(error) => panic!("operands must be different buffers: {buffers:?}: {error}"),
         }
     }
 }

@@ -195,7 +195,9 @@ fn summarise(
     reference: &[Vec<Token>],
 ) -> Decoded {
     let mut stats = StepStats::default();
-    samples.iter().for_each(|sample| stats.add(&sample.stats));
+    for sample in samples {
+        stats.add(&sample.stats);
+    }
     let mut tpot: Vec<f64> = samples.iter().flat_map(|s| s.tpot_ms.iter().copied()).collect();
     tpot.sort_by(f64::total_cmp);
     let tokens_per_s: Vec<f64> = samples.iter().map(Sample::tokens_per_s).collect();

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Questions in FastChat's form, one JSON object per line (`question_id`, `category`, `turns`);
+    /// Questions, one JSON object per line (`question_id`, `category`, `turns`, as `FastChat` has them);
     /// the built-in set if not given
     #[arg(long)]
     prompts: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Questions in FastChat's form.
+//! Questions in the JSON-lines form of the field's prompt sets.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};

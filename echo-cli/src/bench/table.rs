@@ -21,7 +21,7 @@ fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let rules = widths.iter().enumerate().map(|(i, &width)| {
         if i == 0 { "-".repeat(width + 2) } else { format!("{}:", "-".repeat(width + 1)) }
     });
-    text.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
+    text.push_str(&["|", &rules.collect::<Vec<_>>().join("|"), "|\n"].concat());
     for row in rows {
         text.push_str(&line(&mut row.iter().map(String::as_str)));
     }

@@ -6,6 +6,10 @@
 //! Reading order: `simd` (the vectors), `rows` (how threads share a matrix), one file per
 //! operation, of which `tree_attention` is the one with a design.
 
+// Kernels are inlined into a function per instruction set, or they would not be compiled for it;
+// index loops over lanes are what the vectoriser reads best; intrinsics have names of their own.
+#![allow(clippy::inline_always, clippy::needless_range_loop, clippy::wildcard_imports)]
+
 mod add;
 mod candidates;
 mod embed;

@@ -7,7 +7,7 @@ use echo_model::sim::{SimDraft, SimDrafter, SimLaw, SimOptions, SimTarget};
 use echo_runtime::{Engine, FinishReason, Options, Output, Parts, Request, Stops, Usage};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A seeded source of choices.
@@ -150,8 +150,8 @@ impl Episode {
 /// What an episode gave.
 #[derive(Default)]
 pub(crate) struct Run {
-    pub(crate) answers: HashMap<usize, Answer>,
-    pub(crate) ended: HashMap<usize, Usage>,
+    pub(crate) answers: BTreeMap<usize, Answer>,
+    pub(crate) ended: BTreeMap<usize, Usage>,
     pub(crate) faults: Vec<String>,
     pub(crate) preemptions: usize,
     pub(crate) accepted: usize,

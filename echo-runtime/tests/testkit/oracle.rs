@@ -62,7 +62,7 @@ pub(crate) fn decode(
 fn stop_cut(bytes: &[u8], before: usize, request: &Request) -> Option<usize> {
     for end in before + 1..=bytes.len() {
         let ending = request.stops.strings.iter().filter(|s| bytes[..end].ends_with(s.as_bytes()));
-        if let Some(longest) = ending.map(|s| s.len()).max() {
+        if let Some(longest) = ending.map(String::len).max() {
             return Some(if request.stops.include_stop { end } else { end - longest });
         }
     }
