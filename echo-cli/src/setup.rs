@@ -100,5 +100,6 @@ pub(crate) fn measure(
 ) -> Result<Vec<Profile>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
     let rows = profiled_rows(rows_max);
-    Ok(profile(target, limits, &rows, &[128], repeats)?)
+    let kv_len = (limits.context_max / 2).min(128);
+    Ok(profile(target, limits, &rows, &[kv_len], repeats)?)
 }

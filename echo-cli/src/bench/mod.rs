@@ -21,8 +21,8 @@ use std::path::PathBuf;
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Questions, one JSON object per line (`question_id`, `category`, `turns`, as `FastChat` has them);
-    /// the built-in set if not given
+    /// Questions, one JSON object a line (`question_id`, `category`, `turns`, as `FastChat` has
+    /// them); the built-in set if not given
     #[arg(long)]
     prompts: Option<PathBuf>,
     /// Take the first this many prompts; a few of each category if not given

@@ -72,11 +72,8 @@ pub(crate) fn limits(
     limits.tree_max = most(|row| row.nodes);
     limits.rows_max = limits.rows_max.max((seqs * (1 + limits.tree_max)).min(1024));
     if longest > limits.context_max {
-        bail!(
-            "the longest prompt and its answer have {longest} tokens, the context {}; raise --context or \
-             leave it out",
-            limits.context_max
-        );
+        let context = limits.context_max;
+        bail!("the longest text has {longest} tokens, the context {context}; raise --context");
     }
     limits.kv_slots = args.kv_slots.unwrap_or(seqs * (longest + limits.tree_max)).max(2048);
     limits.context_max = limits.context_max.min(limits.kv_slots);

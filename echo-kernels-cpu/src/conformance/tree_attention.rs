@@ -1,0 +1,240 @@
+//! Conformance of [`tree_attention`](crate::reference::tree_attention()).
+
+use super::compare::Class;
+use super::purity::{ROWS_MAX, Rows};
+use super::random::Random;
+use super::scene::{SLOTS, Scene, open_stage};
+use super::sheet::{GUARD, Sheet, download, upload};
+use super::suite::Suite;
+use crate::reference;
+use echo_core::DeviceError;
+use echo_core::port::{Data, Heads, Kernels};
+
+const CLASS: Class = Class::Close { nmse: 1e-10, worst: 1e-5 };
+
+/// Keys and values of every slot; slots nobody sees are poison.
+#[derive(Clone)]
+struct Cache {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Cache {
+    fn poison(heads: Heads) -> Self {
+        let cache = vec![GUARD; SLOTS * heads.n_kv * heads.dim];
+        Cache { keys: cache.clone(), values: cache }
+    }
+
+    /// Writes what stands at `position` of text `text` into `slot`.
+    fn put(&mut self, heads: Heads, slot: u32, text: usize, position: usize) {
+        let width = heads.n_kv * heads.dim;
+        let at = slot as usize * width;
+        let mut random = Random::new((text * 10_007 + position) as u64);
+        self.keys[at..at + width].copy_from_slice(&random.activations(width));
+        self.values[at..at + width].copy_from_slice(&random.activations(width));
+    }
+}
+
+pub(super) fn check(suite: &mut Suite<'_>) {
+    let kernels = suite.open();
+    let shapes = [(1, 1, 2), (9, 3, 64), (4, 4, 34), (6, 1, 128)];
+    let lengths = [&[][..], &[0], &[1, 15, 0, 16], &[17, 64, 200], &[1000], &[4096]];
+    for (n_q, n_kv, dim) in shapes {
+        let heads = Heads { n_q, n_kv, dim };
+        for (c, cached) in lengths.into_iter().enumerate() {
+            let scene = Scene::random(c as u64, cached, if cached.len() == 1 { 3 } else { 7 });
+            let mut cache = Cache::poison(heads);
+            for s in 0..cached.len() {
+                for row in scene.view().rows_of(s) {
+                    for (position, slot) in scene.seen(s, row).into_iter().enumerate() {
+                        cache.put(heads, slot, s, position);
+                    }
+                }
+            }
+            cases(suite, &*kernels, heads, &scene, &cache);
+        }
+    }
+    one_hot(suite, &*kernels);
+    suite.pure("9 + 3 heads of 64", ROWS_MAX, &prepare);
+}
+
+/// One scene against the reference, and against what likely bugs would answer.
+fn cases(suite: &mut Suite<'_>, kernels: &dyn Kernels, heads: Heads, scene: &Scene, cache: &Cache) {
+    let mut random = Random::new(heads.dim as u64);
+    let qkv = Sheet::random(scene.rows(), heads.qkv_width(), &mut random);
+    let out = Sheet::guarded(scene.rows(), heads.n_q * heads.dim);
+    let expect = |scene: &Scene, heads: Heads| {
+        let mut out = out.clone();
+        let (keys, values) = (&cache.keys, &cache.values);
+        let into = &mut out.data;
+        let packed = scene.view();
+        reference::tree_attention(packed, heads, &qkv.data, qkv.area, keys, values, into, out.area);
+        out
+    };
+    let name = format!(
+        "{} rows, {} sequences, {} + {} heads of {}",
+        scene.rows(),
+        scene.view().n_seqs(),
+        heads.n_q,
+        heads.n_kv,
+        heads.dim
+    );
+    let actual = run(kernels, heads, scene, &qkv, cache, &out);
+    let expected = expect(scene, heads);
+    let wrongs = bent(scene);
+    if wrongs.is_empty() {
+        suite.case(&name, CLASS, actual.clone(), &expected, None);
+    }
+    for wrong in &wrongs {
+        suite.case(&name, CLASS, actual.clone(), &expected, Some(&expect(wrong, heads)));
+    }
+}
+
+/// The scene as a likely bug would see it: the prefix one short, a sibling visible, a parent
+/// hidden.
+fn bent(scene: &Scene) -> Vec<Scene> {
+    let mut all = Vec::new();
+    let mut short = scene.clone();
+    let mut any = false;
+    for prefix in short.prefix_len.iter_mut().filter(|prefix| **prefix > 1) {
+        *prefix -= 1;
+        any = true;
+    }
+    if any {
+        all.push(short);
+    }
+    for s in 0..scene.view().n_seqs() {
+        let drafted = scene.drafted_of(s);
+        let words = scene.view().words;
+        for row in drafted.clone().skip(1) {
+            let seen = |bit: usize| scene.ancestors[row * words + bit / 64] >> (bit % 64) & 1 == 1;
+            let own = row - drafted.start;
+            if let Some(hidden) = (0..own).find(|&bit| !seen(bit)) {
+                let mut wrong = scene.clone();
+                wrong.see(row, hidden);
+                all.push(wrong);
+            }
+            if let Some(parent) = (0..own).rev().find(|&bit| seen(bit)) {
+                let mut wrong = scene.clone();
+                wrong.ancestors[row * words + parent / 64] &= !(1 << (parent % 64));
+                all.push(wrong);
+            }
+        }
+    }
+    // One of each kind tells as much as all of them.
+    all.truncate(4);
+    all
+}
+
+/// With equal keys every visible slot weighs the same, and with one-hot values the answer *is* the
+/// mask: `1/n` in the columns of the slots a row sees and 0 elsewhere.
+fn one_hot(suite: &mut Suite<'_>, kernels: &dyn Kernels) {
+    let heads = Heads { n_q: 1, n_kv: 1, dim: 64 };
+    let scene = Scene::random(21, &[7], 40);
+    let mut cache = Cache::poison(heads);
+    let slots: Vec<u32> =
+        scene.view().table.iter().chain(&scene.view().slot[scene.drafted_of(0)]).copied().collect();
+    for (column, &slot) in slots.iter().enumerate() {
+        let at = slot as usize * heads.dim;
+        cache.keys[at..at + heads.dim].fill(1.0);
+        cache.values[at..at + heads.dim].fill(0.0);
+        cache.values[at + column] = 1.0;
+    }
+    let qkv = Sheet::random(scene.rows(), heads.qkv_width(), &mut Random::new(1));
+    let out = Sheet::guarded(scene.rows(), heads.dim);
+    let mask = |scene: &Scene| {
+        let mut out = out.clone();
+        for row in 0..scene.rows() {
+            let seen = scene.seen(0, row);
+            out.row_mut(row).fill(0.0);
+            for slot in &seen {
+                let column = slots.iter().position(|s| s == slot).expect("a slot of the scene");
+                out.row_mut(row)[column] = 1.0 / seen.len() as f32;
+            }
+        }
+        out
+    };
+    for wrong in bent(&scene) {
+        let actual = run(kernels, heads, &scene, &qkv, &cache, &out);
+        suite.case("one-hot mask", CLASS, actual, &mask(&scene), Some(&mask(&wrong)));
+    }
+}
+
+fn run(
+    kernels: &dyn Kernels,
+    heads: Heads,
+    scene: &Scene,
+    qkv: &Sheet,
+    cache: &Cache,
+    out: &Sheet,
+) -> Result<Vec<f32>, DeviceError> {
+    let (keys, values) = (upload(kernels, &cache.keys)?, upload(kernels, &cache.values)?);
+    let (from, into) = (qkv.upload(kernels)?, out.upload(kernels)?);
+    let stage = open_stage(kernels)?;
+    kernels.stage(stage, scene.view())?;
+    kernels.tree_attention(stage, heads, qkv.mat(from), keys, values, out.mat(into))?;
+    download(kernels, into, out.data.len())
+}
+
+/// Row `r` sees `2 r + 1` positions of text `r`. How many of them are cached, context rows or
+/// drafted rows, who its siblings are and which slots hold them differs from call to call.
+fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
+    let heads = Heads { n_q: 9, n_kv: 3, dim: 64 };
+    let queries = Sheet::random(ROWS_MAX, heads.qkv_width(), &mut Random::new(4));
+    let empty = Cache::poison(heads);
+    let (keys, values) = (upload(kernels, &empty.keys)?, upload(kernels, &empty.values)?);
+    let rows_max = ROWS_MAX * 10;
+    let qkv = Sheet::guarded(rows_max, heads.qkv_width());
+    let out = Sheet::guarded(rows_max, heads.n_q * heads.dim);
+    let (from, into) = (qkv.upload(kernels)?, out.upload(kernels)?);
+    let stage = open_stage(kernels)?;
+    Ok(Box::new(move |choice| {
+        let mut random = Random::new(choice.iter().sum::<usize>() as u64 + choice.len() as u64);
+        let mut scene = Scene::new(random.bits());
+        let mut cache = empty.clone();
+        let mut qkv = qkv.clone();
+        let mut rows = Vec::new();
+        for (s, &text) in choice.iter().enumerate() {
+            let (row, siblings) = arrange(&mut scene, 2 * text + 1, &mut random);
+            for (position, slot) in scene.seen(s, row).into_iter().enumerate() {
+                cache.put(heads, slot, text, position);
+            }
+            for sibling in siblings {
+                cache.put(heads, scene.view().slot[sibling], 999, sibling);
+            }
+            rows.push(row);
+        }
+        for row in 0..scene.rows() {
+            qkv.row_mut(row).fill(0.5);
+        }
+        for (&text, &row) in choice.iter().zip(&rows) {
+            qkv.row_mut(row).copy_from_slice(queries.row(text));
+        }
+        kernels.write(from, 0, Data::F32(&qkv.data))?;
+        kernels.write(keys, 0, Data::F32(&cache.keys))?;
+        kernels.write(values, 0, Data::F32(&cache.values))?;
+        kernels.stage(stage, scene.view())?;
+        kernels.tree_attention(stage, heads, qkv.mat(from), keys, values, out.mat(into))?;
+        let mut answer = out.clone();
+        answer.data = download(kernels, into, out.data.len())?;
+        Ok(rows.iter().map(|&row| answer.row(row).to_vec()).collect())
+    }))
+}
+
+/// Adds a sequence with a row that sees `length` positions; returns that row, and rows beside its
+/// path.
+fn arrange(scene: &mut Scene, length: usize, random: &mut Random) -> (usize, Vec<usize>) {
+    let drafted = random.below(length.min(4));
+    let committed = 1 + random.below((length - drafted).min(3));
+    scene.sequence(length - drafted - committed, committed);
+    let (mut parent, mut siblings) = (None, Vec::new());
+    let mut row = scene.rows() - 1;
+    for _ in 0..drafted {
+        if random.below(2) == 0 {
+            siblings.push(scene.drafted(parent));
+        }
+        row = scene.drafted(parent);
+        parent = Some(row);
+    }
+    (row, siblings)
+}
