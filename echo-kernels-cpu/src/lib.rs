@@ -8,7 +8,7 @@
 //!
 //! This crate knows no request, no policy, no file and no model.
 //!
-//! Reading order: [`reference`] (one file per operation, its header is the specification), `cpu`
+//! Reading order: [`mod@reference`] (one file per operation, its header the specification), `cpu`
 //! and `ops` (the ports), `memory`, `staged`, `pool`, `linear` (the fast linear layer), `fast` (the
 //! other fast forms), [`conformance`].
 #![deny(missing_docs)]

@@ -1,10 +1,12 @@
 //! add — adds one matrix to another in place.
-//! also: echo-kernels-cuda/cu/add.cu, echo-kernels-wgpu/wgsl/add.wgsl
+//! also: `echo-kernels-cuda/cu/add.cu`, `echo-kernels-wgpu/wgsl/add.wgsl`
 //!
+//! ```text
 //! in      x     f32[rows, width]
 //! in out  into  f32[rows, width]   another buffer than x
 //! numerics: exact (one f32 addition per element). panics: if an area leaves its buffer.
 //! source: the residual connection of He et al., "Deep residual learning" (2016).
+//! ```
 
 use crate::Area;
 

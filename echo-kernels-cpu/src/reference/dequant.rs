@@ -1,10 +1,12 @@
 //! dequant — stored weights to F32, block by block, in GGUF's layouts.
 //! Not an operation of the port: what `embed` and `linear` mean by a weight's value.
 //!
+//! ```text
 //! in   bytes  u8[rows * row_bytes(cols)]
 //! out  out    f32[rows, cols]
 //! numerics: exact: every value is the nearest f32 to the formula of its type in `DType`.
 //! panics: if the lengths do not fit. source: the GGUF file format's block types.
+//! ```
 
 use echo_core::tensor::{DType, TensorView};
 use half::{bf16, f16};

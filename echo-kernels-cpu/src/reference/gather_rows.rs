@@ -1,11 +1,13 @@
-//! gather_rows — copies chosen rows of a matrix.
-//! also: echo-kernels-cuda/cu/gather_rows.cu, echo-kernels-wgpu/wgsl/gather_rows.wgsl
+//! `gather_rows` — copies chosen rows of a matrix.
+//! also: `echo-kernels-cuda/cu/gather_rows.cu`, `echo-kernels-wgpu/wgsl/gather_rows.wgsl`
 //!
+//! ```text
 //! in   index  u32[rows]          rows of x, any order, repeats allowed
 //! in   x      f32[any, width]
 //! out  out    f32[rows, width]   another buffer than x
 //! numerics: exact. panics: if an index or an area leaves its buffer.
 //! source: none needed; only rows that want a verdict go through the output projection.
+//! ```
 
 use crate::Area;
 

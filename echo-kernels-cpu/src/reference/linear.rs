@@ -1,6 +1,7 @@
 //! linear — multiplies each row by a weight matrix.
-//! also: echo-kernels-cuda/cu/linear.cu, echo-kernels-wgpu/wgsl/linear.wgsl
+//! also: `echo-kernels-cuda/cu/linear.cu`, `echo-kernels-wgpu/wgsl/linear.wgsl`
 //!
+//! ```text
 //! in   x       f32[rows, cols]
 //! in   weight  weight[width, cols]   any stored type, dequantised as in dequant.rs
 //! out  out     f32[rows, width]      another buffer than x
@@ -8,6 +9,7 @@
 //!   round x to 8 bits per block of 32 before it meets a quantised weight. panics: if an area
 //!   leaves its buffer.
 //! source: none needed.
+//! ```
 
 use crate::Area;
 

@@ -6,9 +6,6 @@
 //! An operand `x [rows, width]` is the columns an [`Area`](crate::Area) selects of a row-major
 //! matrix; what lies outside is neither read nor written.
 
-// The headers are tables of names, shapes and types, which read better plain.
-#![allow(clippy::doc_markdown)]
-
 pub mod add;
 pub mod dequant;
 pub mod embed;

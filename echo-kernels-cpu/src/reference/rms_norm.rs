@@ -1,6 +1,7 @@
-//! rms_norm — scales groups of columns to unit mean square, then by a weight.
-//! also: echo-kernels-cuda/cu/rms_norm.cu, echo-kernels-wgpu/wgsl/rms_norm.wgsl
+//! `rms_norm` — scales groups of columns to unit mean square, then by a weight.
+//! also: `echo-kernels-cuda/cu/rms_norm.cu`, `echo-kernels-wgpu/wgsl/rms_norm.wgsl`
 //!
+//! ```text
 //! in   x       f32[rows, width]   width is a multiple of group
 //! in   weight  f32[group]         its length is the size of a group
 //! in   eps     f32                added to the mean square
@@ -8,6 +9,7 @@
 //! numerics: tolerance 1e-10 NMSE. panics: if width is no multiple of group or an area leaves its
 //!   buffer.
 //! source: Zhang and Sennrich, "Root mean square layer normalization" (2019), equation 4.
+//! ```
 
 use crate::Area;
 

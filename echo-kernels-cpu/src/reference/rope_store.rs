@@ -1,6 +1,7 @@
-//! rope_store — rotates q and k by position, then writes k and v into the row's slot.
-//! also: echo-kernels-cuda/cu/rope_store.cu, echo-kernels-wgpu/wgsl/rope_store.wgsl
+//! `rope_store` — rotates q and k by position, then writes k and v into the row's slot.
+//! also: `echo-kernels-cuda/cu/rope_store.cu`, `echo-kernels-wgpu/wgsl/rope_store.wgsl`
 //!
+//! ```text
 //! in      position  u32[rows]
 //! in      slot      u32[rows]                     no two rows share one
 //! in      rope      f32[positions, dim / 2, 2]    cosine, sine
@@ -11,6 +12,7 @@
 //!   leaves its buffer.
 //! source: Su et al., "RoFormer" (2021), equation 34, with column i paired with i + dim / 2 as in
 //!   the checkpoints of the Llama family.
+//! ```
 
 use crate::Area;
 use echo_core::PackedView;

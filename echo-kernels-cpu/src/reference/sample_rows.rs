@@ -1,6 +1,7 @@
-//! sample_rows — the token each row commits, by the law of `echo_core::sampling`.
-//! also: echo-kernels-cuda/cu/sample_rows.cu, echo-kernels-wgpu/wgsl/sample_rows.wgsl
+//! `sample_rows` — the token each row commits, by the law of `echo_core::sampling`.
+//! also: `echo-kernels-cuda/cu/sample_rows.cu`, `echo-kernels-wgpu/wgsl/sample_rows.wgsl`
 //!
+//! ```text
 //! in   logits    f32[rows, vocab]   rows = number of specs
 //! in   specs     one per row; edits, seed, position, temperature, truncation
 //! out  token     u32[rows]
@@ -10,6 +11,7 @@
 //! numerics: token, faulty and the listed tokens exact; log-probabilities 1e-5 absolute.
 //! panics: if an area leaves its buffer or an edit names a token outside the vocabulary.
 //! source: Gumbel-max (Gumbel 1954) over Philox noise; truncation order of vLLM.
+//! ```
 
 use crate::Area;
 use echo_core::Verdicts;

@@ -1,10 +1,12 @@
-//! silu_mul — the gated activation between the two halves of a feed-forward block.
-//! also: echo-kernels-cuda/cu/silu_mul.cu, echo-kernels-wgpu/wgsl/silu_mul.wgsl
+//! `silu_mul` — the gated activation between the two halves of a feed-forward block.
+//! also: `echo-kernels-cuda/cu/silu_mul.cu`, `echo-kernels-wgpu/wgsl/silu_mul.wgsl`
 //!
+//! ```text
 //! in   gate_up  f32[rows, 2 width]   gate columns first
 //! out  out      f32[rows, width]     another buffer than gate_up
 //! numerics: tolerance 1e-10 NMSE. panics: if an area leaves its buffer.
 //! source: Shazeer, "GLU variants improve transformer" (2020), SwiGLU.
+//! ```
 
 use crate::Area;
 

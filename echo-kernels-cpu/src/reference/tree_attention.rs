@@ -1,6 +1,7 @@
-//! tree_attention — softmax attention of each row over its prefix and its ancestors.
-//! also: echo-kernels-cuda/cu/tree_attention.cu, echo-kernels-wgpu/wgsl/tree_attention.wgsl
+//! `tree_attention` — softmax attention of each row over its prefix and its ancestors.
+//! also: `echo-kernels-cuda/cu/tree_attention.cu`, `echo-kernels-wgpu/wgsl/tree_attention.wgsl`
 //!
+//! ```text
 //! in   packed  rows with prefix_len, ancestor sets and slots, as echo_core::PackedView has them
 //! in   qkv     f32[rows, (n_q + 2 n_kv) dim]   only the q columns are read, already rotated
 //! in   keys    f32[slots, n_kv, dim]           only slots a row sees are read
@@ -11,6 +12,7 @@
 //!   position j. Query head h reads key head h / (n_q / n_kv). Scores are scaled by dim^-1/2.
 //! panics: if a row sees nothing, or a slot or an area leaves its buffer.
 //! source: Vaswani et al. (2017), section 3.2.1; ancestor masks of Miao et al., "SpecInfer" (2024).
+//! ```
 
 use crate::Area;
 use echo_core::port::Heads;
