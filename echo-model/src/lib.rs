@@ -2,7 +2,7 @@
 //!
 //! From files: a [`Checkpoint`] is a GGUF file or a folder of safetensors, opened and checked
 //! against its [`ModelConfig`]; it hands out tensors by [`Role`]. Its
-//! [`Tokenizer`] turns text into tokens, a [`Detokenizer`] their bytes back into text, and its
+//! [`Tokenizer`] turns text into tokens and tokens into bytes, and its
 //! [`ChatTemplate`] messages into a prompt.
 //!
 //! This crate knows no request, no policy, no HTTP and reads no environment variable. It reaches
@@ -14,7 +14,6 @@
 mod byte_alphabet;
 pub mod checkpoint;
 pub mod config;
-pub mod detokenizer;
 pub mod error;
 pub mod folder;
 pub mod gguf;
@@ -33,7 +32,6 @@ pub mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Family, ModelConfig, RopeScaling};
-pub use detokenizer::Detokenizer;
 pub use error::ModelError;
 pub use inspect::{Description, describe};
 pub use llama::{LlamaTarget, LoadError, LoadProgress, Taps};

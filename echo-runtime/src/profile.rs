@@ -1,6 +1,10 @@
 //! What a forward costs, measured on the shapes the engine really runs.
 
-use echo_core::{DeviceError, Limits, PackedView, SampleSpec, SampleView, Slot, Target, Verdicts};
+use echo_core::{
+    Children, DeviceError, Keep, Limits, Plan, SampleSpec, SampleView, Slot, Target, Token,
+    Verdicts,
+};
+use echo_tree::{Packed, SeqRows, SuperTree};
 use std::time::{Duration, Instant};
 
 /// One measured forward.
@@ -37,11 +41,11 @@ pub fn profile(
     for repeat in 0..=repeats {
         for &kv_len in kv_lens {
             for &rows in rows.iter().filter(|&&rows| fits(rows, kv_len)) {
-                let shape = Shape::new(rows, kv_len, limits);
+                let packed = lay_out(rows, kv_len, limits);
                 let specs = vec![SampleSpec::GREEDY; rows];
                 let sample = SampleView { specs: &specs, edits: &[] };
                 let start = Instant::now();
-                target.verify(shape.view(), sample, &mut verdicts)?;
+                target.verify(packed.view(), sample, &mut verdicts)?;
                 if repeat > 0 {
                     profiles.push(Profile { rows, kv_len, time: start.elapsed() });
                 }
@@ -51,72 +55,48 @@ pub fn profile(
     Ok(profiles)
 }
 
-/// A forward of `rows` rows over as many sequences as may live, all on one shared prefix; what is
-/// left over hangs below the roots as drafted rows.
-struct Shape {
-    token: Vec<u32>,
-    position: Vec<u32>,
-    slot: Vec<Slot>,
-    prefix_len: Vec<u32>,
-    ancestors: Vec<u64>,
-    words: usize,
-    seqs: Vec<u32>,
-    row_start: Vec<u32>,
-    drafted_start: Vec<u32>,
-    table: Vec<Slot>,
-    table_start: Vec<u32>,
-    sampled: Vec<u32>,
+/// A forward of `rows` rows over as many sequences as may live, all on one shared prefix; rows beyond
+/// one for each hang below the roots as drafted rows.
+fn lay_out(rows: usize, kv_len: usize, limits: &Limits) -> Packed {
+    let n_seqs = rows.min(limits.seqs_max);
+    let width = rows.div_ceil(n_seqs) - 1;
+    let limits = Limits { depth_max: 1, width_max: width, beam_max: 1, tree_max: width, ..*limits };
+    let mut tree = SuperTree::new(&limits);
+    tree.plant((0..n_seqs as u32).map(|seq| (seq, 0)));
+    let (mut keep, mut children) = (Keep::default(), Children::default());
+    keep.reset(n_seqs);
+    for child in 0..rows - n_seqs {
+        let (root, token) = (child % n_seqs, child / n_seqs);
+        keep.open(root, width as u32);
+        children.push(root, token as Token, -1.0);
+    }
+    tree.push_level(&keep, &children);
+    let mut plan = Plan::default();
+    plan.reset(tree.view().len(), tree.view().len());
+    let mut packed = Packed::new(&limits);
+    packed.begin(tree.view());
+    let slots: Vec<Slot> = (0..(kv_len + rows) as Slot).collect();
+    let (cached, mut free) = slots.split_at(kv_len);
+    for seq in 0..n_seqs as u32 {
+        let rows = SeqRows { seq, cached, context: &[], root: true, slots: free };
+        free = &free[packed.push_seq(tree.view(), &plan, rows)..];
+    }
+    packed
 }
 
-impl Shape {
-    fn new(rows: usize, kv_len: usize, limits: &Limits) -> Self {
-        let words = limits.ancestor_words();
-        let per_seq = rows.div_ceil(limits.seqs_max);
-        let n_seqs = rows.div_ceil(per_seq);
-        let mut shape = Shape {
-            token: vec![0; rows],
-            position: Vec::new(),
-            slot: (0..rows).map(|row| (kv_len + row) as Slot).collect(),
-            prefix_len: vec![kv_len as u32 + 1; rows],
-            ancestors: vec![0; rows * words],
-            words,
-            seqs: (0..n_seqs as u32).collect(),
-            row_start: (0..=n_seqs).map(|s| (s * per_seq).min(rows) as u32).collect(),
-            drafted_start: (0..n_seqs).map(|s| (s * per_seq) as u32 + 1).collect(),
-            table: Vec::new(),
-            table_start: vec![0],
-            sampled: (0..rows as u32).collect(),
-        };
-        for s in 0..n_seqs {
-            let root = s * per_seq;
-            shape.table.extend(0..kv_len as Slot);
-            shape.table.push(shape.slot[root]);
-            shape.table_start.push(shape.table.len() as u32);
-            for row in root..shape.row_start[s + 1] as usize {
-                shape.position.push((kv_len + usize::from(row > root)) as u32);
-                if row > root {
-                    let bit = row - root - 1;
-                    shape.ancestors[row * words + bit / 64] |= 1 << (bit % 64);
-                }
-            }
-        }
-        shape
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn view(&self) -> PackedView<'_> {
-        PackedView {
-            token: &self.token,
-            position: &self.position,
-            slot: &self.slot,
-            prefix_len: &self.prefix_len,
-            ancestors: &self.ancestors,
-            words: self.words,
-            seqs: &self.seqs,
-            row_start: &self.row_start,
-            drafted_start: &self.drafted_start,
-            table: &self.table,
-            table_start: &self.table_start,
-            sampled: &self.sampled,
+    #[test]
+    fn every_row_of_a_profiled_forward_is_sampled() {
+        let limits = Limits::usual(4, 256);
+        for rows in [1, 3, 4, 5, 64, 132] {
+            let packed = lay_out(rows, 100, &limits);
+            let view = packed.view();
+            assert_eq!((view.rows(), view.sampled.len()), (rows, rows));
+            assert_eq!(view.n_seqs(), rows.min(4));
+            assert!(view.prefix_len.iter().all(|&prefix| prefix == 101));
         }
     }
 }

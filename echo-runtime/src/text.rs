@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #![proptest_config(ProptestConfig::with_cases(50_000))]
 
         #[test]
         fn pieces_concatenate_to_the_whole(

@@ -62,7 +62,7 @@ pub(crate) fn measure(
     mut target: Box<dyn Target>,
     requests: &[Request],
     curve: &[Forward],
-) -> Result<Vec<Decoded>> {
+) -> Result<(Vec<Decoded>, Box<dyn Target>)> {
     let plan = setting.plan;
     let rows = rows::all(setting.args);
     let runs = plan.concurrency.len() * plan.repeat * rows.len();
@@ -90,7 +90,7 @@ pub(crate) fn measure(
         }
     }
     bar.finish_and_clear();
-    Ok(decoded)
+    Ok((decoded, target))
 }
 
 /// The first turn of each prompt through the model's chat template.
@@ -117,6 +117,24 @@ fn run(
     requests: &[Request],
     curve: &[Forward],
 ) -> Result<(Sample, Box<dyn Target>)> {
+    let mut engine = assemble(setting, row, concurrency, target, requests.len(), curve)?;
+    for request in requests {
+        engine.submit(request.clone())?;
+    }
+    let sample = drain(&mut engine, requests.len())?;
+    Ok((sample, engine.into_parts().target))
+}
+
+/// An engine that decodes as `row` says, with room for `concurrency` live and `queue` waiting
+/// requests. Its prefix cache is off: a warm one would favour rows that run later.
+pub(crate) fn assemble(
+    setting: &Setting<'_>,
+    row: &Row,
+    concurrency: usize,
+    target: Box<dyn Target>,
+    queue: usize,
+    curve: &[Forward],
+) -> Result<Engine> {
     let limits = Limits {
         seqs_max: concurrency,
         depth_max: row.depth,
@@ -140,19 +158,9 @@ fn run(
         solver: registry::solver(&row.solver, &limits, profile)?,
         vocab: Arc::clone(&setting.loaded.tokenizer) as _,
     };
-    // Each row reads its prompts itself: a warm cache would favour those that run later.
-    let options = Options {
-        budget: row.budget,
-        queue_max: requests.len(),
-        prefix_cache: false,
-        ..Options::default()
-    };
-    let mut engine = Engine::new(parts, limits, options)?;
-    for request in requests {
-        engine.submit(request.clone())?;
-    }
-    let sample = drain(&mut engine, requests.len())?;
-    Ok((sample, engine.into_parts().target))
+    let options =
+        Options { budget: row.budget, queue_max: queue, prefix_cache: false, ..Options::default() };
+    Ok(Engine::new(parts, limits, options)?)
 }
 
 fn drain(engine: &mut Engine, n: usize) -> Result<Sample> {

@@ -6,6 +6,7 @@
 mod decode;
 mod forward;
 mod host;
+mod peer;
 mod prompts;
 mod report;
 mod rows;
@@ -46,6 +47,12 @@ pub(crate) struct BenchArgs {
     /// All prompts, 128 tokens, 1 to 64 concurrent requests, 5 runs: up to an hour
     #[arg(long)]
     full: bool,
+    /// Measure another engine beside this one, in turn: `llama.cpp`, through its Python package
+    #[arg(long, value_parser = ["llama.cpp"])]
+    peer: Option<String>,
+    /// Python that has the package llama-cpp-python
+    #[arg(long, default_value = "python3")]
+    peer_python: PathBuf,
     /// Folder of the JSON report
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -89,8 +96,18 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.forward = forward::measure(target.as_mut(), &limits, plan.repeat)?;
     forward::print(&report.forward);
     let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
-    report.decode = decode::measure(&setting, target, &requests, &report.forward)?;
+    let (decoded, target) = decode::measure(&setting, target, &requests, &report.forward)?;
+    report.decode = decoded;
     decode::print(&report.decode, &plan);
+    if args.peer.is_some() {
+        match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
+            Ok(peer) => {
+                report.peer = peer::measure(&setting, peer, target, &requests, &report.forward)?;
+                peer::print(&report.peer);
+            }
+            Err(error) => eprintln!("note: no comparison with llama.cpp: {error:#}"),
+        }
+    }
     let path = report.write(&args.out)?;
     println!("\nreport: {}", path.display());
     match report.decode.iter().find(|row| row.exact_match < 1.0) {

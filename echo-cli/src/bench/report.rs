@@ -3,6 +3,7 @@
 use super::decode::Decoded;
 use super::forward::Forward;
 use super::host::Host;
+use super::peer::Compared;
 use super::prompts::Prompt;
 use super::{Plan, rows};
 use crate::engine_args::EngineArgs;
@@ -33,6 +34,7 @@ pub(crate) struct Report {
     pub(crate) host: Vec<Host>,
     pub(crate) forward: Vec<Forward>,
     pub(crate) decode: Vec<Decoded>,
+    pub(crate) peer: Vec<Compared>,
 }
 
 impl Report {
@@ -54,6 +56,7 @@ impl Report {
             host: Vec::new(),
             forward: Vec::new(),
             decode: Vec::new(),
+            peer: Vec::new(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod default_model;
-mod detokenizer;
 mod folder;
 mod folder_writer;
 mod gguf_malformed;
