@@ -27,6 +27,9 @@ pub(super) fn check(
     for choice in &choices {
         let answers = rows(choice).map_err(|error| error.to_string())?;
         let known = known.get_or_insert_with(|| answers.clone());
+        if answers.len() != choice.len() {
+            return Err(format!("{} answers for {} rows", answers.len(), choice.len()));
+        }
         for (&row, answer) in choice.iter().zip(&answers) {
             let same = answer.iter().zip(&known[row]).position(|(a, k)| a.to_bits() != k.to_bits());
             if let Some(i) = same {

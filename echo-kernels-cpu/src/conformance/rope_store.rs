@@ -43,14 +43,20 @@ pub(super) fn check(suite: &mut Suite<'_>) {
             };
             let angles = rope(dim);
             let expected = expect(&scene, &angles);
-            // The bugs: a position is off by one; rows write each other's slots.
+            // The bugs: a position is off by one; rows write each other's slots; neighbouring
+            // columns are rotated together, not the two halves.
             let mut late = scene.clone();
             for position in &mut late.position {
                 *position += 1;
             }
             let mut wrongs = vec![expect(&late, &angles)];
             if scene.rows() > 1 {
-                wrongs.push(expect(&Scene::random(12, cached, nodes), &angles));
+                let mut exchanged = scene.clone();
+                exchanged.exchange_slots();
+                wrongs.push(expect(&exchanged, &angles));
+            }
+            if dim > 2 && scene.rows() > 1 {
+                wrongs.push(interleaved(heads, &scene, &qkv, &expected));
             }
             let untouched = [&qkv.data[..], &vec![GUARD; 2 * SLOTS * n_kv * dim]].concat();
             let inside = |i: usize| expected[i].to_bits() != untouched[i].to_bits();
@@ -63,6 +69,23 @@ pub(super) fn check(suite: &mut Suite<'_>) {
         }
     }
     suite.pure("9 + 3 heads of 64", ROWS_MAX, &prepare);
+}
+
+/// `expected` with the rotated columns of a backend that pairs column `2 i` with `2 i + 1`.
+fn interleaved(heads: Heads, scene: &Scene, qkv: &Sheet, expected: &[f32]) -> Vec<f32> {
+    let Heads { n_q, n_kv, dim } = heads;
+    let (mut wrong, angles) = (expected.to_vec(), rope(dim));
+    for (row, &position) in scene.position.iter().enumerate() {
+        for pair in 0..(n_q + n_kv) * dim / 2 {
+            let at = qkv.area.at(row, 2 * pair);
+            let angle = position as usize * dim + 2 * (pair % (dim / 2));
+            let (cos, sin) = (angles[angle], angles[angle + 1]);
+            let (a, b) = (qkv.data[at], qkv.data[at + 1]);
+            wrong[at] = a * cos - b * sin;
+            wrong[at + 1] = b * cos + a * sin;
+        }
+    }
+    wrong
 }
 
 fn run(

@@ -35,8 +35,8 @@ pub(super) struct Scene {
     token: Vec<Token>,
     pub(super) position: Vec<u32>,
     slot: Vec<Slot>,
-    pub(super) prefix_len: Vec<u32>,
-    pub(super) ancestors: Vec<u64>,
+    prefix_len: Vec<u32>,
+    ancestors: Vec<u64>,
     seqs: Vec<u32>,
     row_start: Vec<u32>,
     drafted_start: Vec<u32>,
@@ -119,7 +119,7 @@ impl Scene {
     }
 
     /// Lets `row` see drafted row number `bit` of its sequence.
-    pub(super) fn see(&mut self, row: usize, bit: usize) {
+    fn see(&mut self, row: usize, bit: usize) {
         self.ancestors[row * WORDS + bit / 64] |= 1 << (bit % 64);
     }
 
@@ -152,13 +152,48 @@ impl Scene {
         self.view().drafted(s)
     }
 
+    /// Gives every row its neighbour's slot.
+    pub(super) fn exchange_slots(&mut self) {
+        self.slot.rotate_left(1);
+    }
+
+    /// The scene as likely bugs would see it: every prefix one short, a sibling visible, a parent
+    /// hidden; those of them that this scene allows.
+    pub(super) fn bent(&self) -> Vec<Self> {
+        let mut short = self.clone();
+        for prefix in short.prefix_len.iter_mut().filter(|prefix| **prefix > 1) {
+            *prefix -= 1;
+        }
+        let mut all = vec![short];
+        // The last rows come first: their sets are the largest.
+        let find = |seen: bool| {
+            let drafted = |s| self.drafted_of(s).rev().map(move |row| (s, row));
+            (0..self.seqs.len()).rev().flat_map(drafted).find_map(|(s, row)| {
+                let mut others = (0..row - self.drafted_of(s).start).rev();
+                others.find(|&bit| self.sees(row, bit) == seen).map(|bit| (row, bit))
+            })
+        };
+        for (row, bit) in [find(false), find(true)].into_iter().flatten() {
+            let mut wrong = self.clone();
+            wrong.ancestors[row * WORDS + bit / 64] ^= 1 << (bit % 64);
+            all.push(wrong);
+        }
+        all.retain(|wrong| {
+            wrong.prefix_len != self.prefix_len || wrong.ancestors != self.ancestors
+        });
+        all
+    }
+
+    fn sees(&self, row: usize, bit: usize) -> bool {
+        self.ancestors[row * WORDS + bit / 64] >> (bit % 64) & 1 == 1
+    }
+
     /// Slots that `row` of the `s`-th sequence sees, in order of position.
     pub(super) fn seen(&self, s: usize, row: usize) -> Vec<Slot> {
         let view = self.view();
         let prefix = &view.table_of(s)[..self.prefix_len[row] as usize];
         let first = view.drafted(s).start;
-        let set = view.ancestors_of(row);
-        let drafted = (0..64 * WORDS).filter(|bit| set[bit / 64] >> (bit % 64) & 1 == 1);
+        let drafted = (0..64 * WORDS).filter(|&bit| self.sees(row, bit));
         prefix.iter().copied().chain(drafted.map(|bit| self.slot[first + bit])).collect()
     }
 
