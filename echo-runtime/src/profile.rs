@@ -55,8 +55,8 @@ pub fn profile(
     Ok(profiles)
 }
 
-/// A forward of `rows` rows over as many sequences as may live, all on one shared prefix; rows beyond
-/// one for each hang below the roots as drafted rows.
+/// A forward of `rows` rows over as many sequences as may live, all on one shared prefix; rows
+/// beyond one for each hang below the roots as drafted rows.
 fn lay_out(rows: usize, kv_len: usize, limits: &Limits) -> Packed {
     let n_seqs = rows.min(limits.seqs_max);
     let width = rows.div_ceil(n_seqs) - 1;
