@@ -10,6 +10,8 @@
 //! `cargo bench -p echo-kernels-cpu --bench linear -- FILTER`, where names are
 //! `isa/activations/shape/rows`.
 
+mod roof;
+
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use echo_core::{DType, TensorView};
 use echo_kernels_cpu::linear::{Activations, Isa, PackedWeight, Scratch};
@@ -157,31 +159,8 @@ fn time(c: &mut Criterion, name: &str, layers: &Layers, one_row: &Cell<f64>, row
     );
 }
 
-/// Bytes per second that `THREADS` threads read from memory with plain sums.
-fn bandwidth() -> f64 {
-    let data = vec![1u64; 256 << 17];
-    let pool = Pool::new(THREADS);
-    let share = data.len() / THREADS;
-    let best = (0..10)
-        .map(|_| {
-            let start = Instant::now();
-            pool.run(THREADS, &|t| {
-                let mut sums = [0u64; 32];
-                for line in data[t * share..][..share].as_chunks::<32>().0 {
-                    for (sum, x) in sums.iter_mut().zip(line) {
-                        *sum = sum.wrapping_add(*x);
-                    }
-                }
-                black_box(sums);
-            });
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    (data.len() * 8) as f64 / best
-}
-
 fn linear(c: &mut Criterion) {
-    println!("memory reads: {:.1} GB/s on {THREADS} threads", bandwidth() / 1e9);
+    println!("memory reads: {:.1} GB/s on {THREADS} threads", roof::bandwidth(THREADS) / 1e9);
     for &isa in Isa::available() {
         for activations in [Activations::Int8, Activations::Float] {
             let mut sets: Vec<_> = SHAPES
