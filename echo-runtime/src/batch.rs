@@ -1,6 +1,7 @@
 //! The live sequences, as parallel arrays by their place in the batch.
 
-use crate::kv::{Kv, Owner};
+use crate::kv::Kv;
+use crate::pool::Owner;
 use crate::prefix::{BLOCK, ROOT};
 use crate::sequence::Sequence;
 use echo_core::{BatchView, Limits, Slot, Token};

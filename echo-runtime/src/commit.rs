@@ -5,8 +5,8 @@
 //! forward gave.
 
 use crate::batch::Batch;
-use crate::kv::Lease;
 use crate::output::{Committed, FinishReason, Output};
+use crate::pool::Lease;
 use echo_core::{Limits, SuperTreeView, Token, Verdicts, Vocab};
 use echo_tree::{Packed, Paths};
 

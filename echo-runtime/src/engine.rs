@@ -2,20 +2,17 @@
 
 use crate::admit::{Queue, end, leave};
 use crate::batch::Batch;
-use crate::commit::Ledger;
+use crate::buffers::Buffers;
 use crate::kv::Kv;
 use crate::meter::{Meter, StepStats};
+use crate::options::Options;
 use crate::output::{FinishReason, Output};
 use crate::request::{RejectReason, Request};
-use crate::schedule::Schedule;
 use crate::sequence::Sequence;
-use crate::specs::Specs;
 use crate::step::step;
 use echo_core::{
-    Budget, Children, DeviceError, Drafter, Gate, Keep, Limits, LimitsError, Load, Plan, SeqId,
-    Solver, Target, Token, Verdicts, Vocab,
+    DeviceError, Drafter, Gate, Limits, LimitsError, SeqId, Solver, Target, Token, Vocab,
 };
-use echo_tree::{Packed, Paths, SuperTree};
 use std::sync::Arc;
 
 /// What an engine is put together from.
@@ -30,88 +27,6 @@ pub struct Parts {
     pub solver: Box<dyn Solver>,
     /// What tokens stand for.
     pub vocab: Arc<dyn Vocab>,
-}
-
-/// How an engine uses its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Prompt rows in one forward at most; the rest of a prompt waits for the next.
-    pub prompt_rows_max: usize,
-    /// Tree rows in one forward at most, roots included, but never fewer than roots: the `K_max` of
-    /// ECHO. `None` leaves it to the solver and the limits.
-    pub budget: Option<usize>,
-    /// Requests that may wait, beyond those that have or can have a place.
-    pub queue_max: usize,
-    /// Whether committed prefixes are kept for later requests.
-    pub prefix_cache: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { prompt_rows_max: 512, budget: None, queue_max: 512, prefix_cache: true }
-    }
-}
-
-impl Options {
-    /// Tree rows that this step's forward may have.
-    pub(crate) fn rows_for(&self, load: Load) -> usize {
-        let budget = self.budget.unwrap_or(usize::MAX);
-        budget.min(load.rows_free).min(load.kv_free).max(load.n_seqs)
-    }
-}
-
-/// The buffers of a step, one per stage, sized once.
-pub(crate) struct Buffers {
-    pub(crate) schedule: Schedule,
-    pub(crate) tree: SuperTree,
-    pub(crate) keep: Keep,
-    pub(crate) children: Children,
-    pub(crate) plan: Plan,
-    pub(crate) packed: Packed,
-    pub(crate) specs: Specs,
-    pub(crate) verdicts: Verdicts,
-    pub(crate) paths: Paths,
-    pub(crate) ledger: Ledger,
-}
-
-impl Buffers {
-    fn new(limits: &Limits) -> Self {
-        let nodes = limits.nodes_max();
-        Buffers {
-            schedule: Schedule::new(limits),
-            tree: SuperTree::new(limits),
-            keep: Keep::with_capacity(nodes),
-            children: Children::with_capacity(nodes),
-            plan: Plan::with_capacity(nodes),
-            packed: Packed::new(limits),
-            specs: Specs::new(limits),
-            verdicts: Verdicts::with_capacity(limits.rows_max, limits.logprobs_max),
-            paths: Paths::new(limits),
-            ledger: Ledger::new(limits),
-        }
-    }
-
-    /// Shows `solver` the largest tree there can be, so that it takes its scratch now.
-    fn prime(&mut self, solver: &mut dyn Solver, limits: &Limits) {
-        let Buffers { tree, keep, children, plan, .. } = self;
-        tree.plant((0..limits.seqs_max as u32).map(|seq| (seq, 0)));
-        for _ in 0..limits.depth_max {
-            let nodes = tree.view().frontier().nodes();
-            keep.reset(nodes.len());
-            children.clear();
-            for node in nodes.clone() {
-                keep.open(node - nodes.start, limits.width_max as u32);
-                for token in 0..limits.width_max {
-                    children.push(node, token as Token, -1.0);
-                }
-            }
-            tree.push_level(keep, children);
-        }
-        let load = Load { n_seqs: limits.seqs_max, ..Load::default() };
-        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load };
-        plan.reset(tree.view().len(), limits.seqs_max);
-        solver.choose(tree.view(), budget, plan);
-    }
 }
 
 /// Decodes many sequences at once. Single-threaded: the caller steps it; see

@@ -8,12 +8,14 @@
 //! It deliberately knows no HTTP, no file, no environment variable, and neither what model runs nor
 //! which policies decide: those are parts.
 //!
-//! Reading order: `step` (the page), `engine`, `request`, `output`, `schedule`, `admit`, `batch`,
-//! `kv`, `prefix`, `lay_out`, `specs`, `commit`, `text`, `penalties`, `meter`, `handle`, `profile`.
+//! Reading order: `step` (the page), `engine`, `options`, `buffers`, `request`, `output`,
+//! `schedule`, `admit`, `batch`, `kv`, `pool`, `prefix`, `lay_out`, `specs`, `commit`, `text`,
+//! `penalties`, `meter`, `handle`, `profile`.
 #![forbid(unsafe_code)]
 
 mod admit;
 mod batch;
+mod buffers;
 mod commit;
 mod engine;
 mod handle;
@@ -21,8 +23,10 @@ mod kv;
 mod lay_out;
 mod meter;
 mod no_draft;
+mod options;
 mod output;
 mod penalties;
+mod pool;
 mod prefix;
 mod profile;
 mod request;
@@ -32,10 +36,11 @@ mod specs;
 mod step;
 mod text;
 
-pub use engine::{Engine, Options, Parts};
+pub use engine::{Engine, Parts};
 pub use handle::{Event, Handle, Stream};
 pub use meter::{Stage, StepStats};
 pub use no_draft::NoDraft;
+pub use options::Options;
 pub use output::{Committed, FinishReason, Finished, Output, Usage};
 pub use profile::{Profile, profile};
 pub use request::{RejectReason, Request, Stops};

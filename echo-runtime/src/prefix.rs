@@ -5,7 +5,7 @@
 //! would have computed (row purity). A block is evicted when no live sequence stands on it, the
 //! longest unused leaf first.
 
-use crate::kv::{KvPool, Owner};
+use crate::pool::{KvPool, Owner};
 use echo_core::{Slot, Token};
 use std::collections::HashMap;
 

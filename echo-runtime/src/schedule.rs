@@ -1,7 +1,7 @@
 //! Who gets rows for committed tokens in this step: prompt chunks and roots.
 
 use crate::batch::Batch;
-use crate::engine::Options;
+use crate::options::Options;
 use echo_core::{Limits, Load, SeqId};
 
 /// Rows of committed tokens in this step, by place.

@@ -1,8 +1,9 @@
 //! The decode step, on one page.
 
 use crate::admit::{admit, retire};
+use crate::buffers::Buffers;
 use crate::commit::commit;
-use crate::engine::{Buffers, Engine, Parts};
+use crate::engine::{Engine, Parts};
 use crate::lay_out::lay_out;
 use crate::meter::Stage;
 use crate::output::Output;

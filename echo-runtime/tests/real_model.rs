@@ -1,4 +1,4 @@
-//! The same promise on the default model: thirty prompts of real text, several policies, several
+//! The same promise on the default model: two dozen prompts of real text, several policies, several
 //! batch sizes, tokens equal to plain decoding's.
 
 mod testkit;
@@ -91,7 +91,8 @@ fn load() -> Option<Model> {
         let stops = Stops { max_tokens: Some(TOKENS), ..Stops::default() };
         Request { sampling, stops, ..Request::new(tokens) }
     };
-    let requests: Vec<Request> = PROMPTS.lines().enumerate().map(request).collect();
+    let requests: Vec<Request> =
+        PROMPTS.lines().enumerate().filter(|(i, _)| i % 5 < 4).map(request).collect();
     let limits = Limits { tree_max: 16, kv_slots: 12_000, ..Limits::usual(16, 1024) };
     let limits = Limits { depth_max: 8, ..limits };
     let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
@@ -141,7 +142,7 @@ fn decode(
 #[test]
 fn speculation_changes_no_token_of_the_default_model() {
     let Some(mut model) = load() else { return };
-    assert!(model.requests.len() >= 24);
+    assert_eq!(model.requests.len(), 24);
     let (plain, none) = decode(&mut model, None, 1, Options::default());
     assert_eq!(none, 0);
     let said = plain.iter().map(Vec::len).sum::<usize>();

@@ -1,0 +1,61 @@
+//! What the stages of a step fill: one buffer each, sized once.
+
+use crate::commit::Ledger;
+use crate::schedule::Schedule;
+use crate::specs::Specs;
+use echo_core::{Budget, Children, Keep, Limits, Load, Plan, Solver, Token, Verdicts};
+use echo_tree::{Packed, Paths, SuperTree};
+
+/// The buffers of a step, one per stage, sized once.
+pub(crate) struct Buffers {
+    pub(crate) schedule: Schedule,
+    pub(crate) tree: SuperTree,
+    pub(crate) keep: Keep,
+    pub(crate) children: Children,
+    pub(crate) plan: Plan,
+    pub(crate) packed: Packed,
+    pub(crate) specs: Specs,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) paths: Paths,
+    pub(crate) ledger: Ledger,
+}
+
+impl Buffers {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let nodes = limits.nodes_max();
+        Buffers {
+            schedule: Schedule::new(limits),
+            tree: SuperTree::new(limits),
+            keep: Keep::with_capacity(nodes),
+            children: Children::with_capacity(nodes),
+            plan: Plan::with_capacity(nodes),
+            packed: Packed::new(limits),
+            specs: Specs::new(limits),
+            verdicts: Verdicts::with_capacity(limits.rows_max, limits.logprobs_max),
+            paths: Paths::new(limits),
+            ledger: Ledger::new(limits),
+        }
+    }
+
+    /// Shows `solver` the largest tree there can be, so that it takes its scratch now.
+    pub(crate) fn prime(&mut self, solver: &mut dyn Solver, limits: &Limits) {
+        let Buffers { tree, keep, children, plan, .. } = self;
+        tree.plant((0..limits.seqs_max as u32).map(|seq| (seq, 0)));
+        for _ in 0..limits.depth_max {
+            let nodes = tree.view().frontier().nodes();
+            keep.reset(nodes.len());
+            children.clear();
+            for node in nodes.clone() {
+                keep.open(node - nodes.start, limits.width_max as u32);
+                for token in 0..limits.width_max {
+                    children.push(node, token as Token, -1.0);
+                }
+            }
+            tree.push_level(keep, children);
+        }
+        let load = Load { n_seqs: limits.seqs_max, ..Load::default() };
+        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load };
+        plan.reset(tree.view().len(), limits.seqs_max);
+        solver.choose(tree.view(), budget, plan);
+    }
+}
