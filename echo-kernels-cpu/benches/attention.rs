@@ -162,7 +162,7 @@ fn case(c: &mut Criterion, batch: &Batch, bandwidth: f64) {
     if let Some(best) = best {
         let bound = batch.bytes() as f64 / bandwidth;
         println!(
-            "{name}: {:.1} us, {:.1} GMAC/s; reading keys and values takes {:.1} us ({:.0} % of it)",
+            "{name}: {:.1} us, {:.1} GMAC/s; memory bound {:.1} us ({:.0} % of it)",
             best * 1e6,
             batch.macs() as f64 / best / 1e9,
             bound * 1e6,

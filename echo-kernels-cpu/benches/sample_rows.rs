@@ -78,7 +78,7 @@ fn case(c: &mut Criterion, name: &str, spec: SampleSpec, rows: usize, bandwidth:
     if let Some(best) = best {
         let bound = (rows * VOCAB * 4) as f64 / bandwidth;
         println!(
-            "{name}: {:.1} us, {:.1} us a row; reading the logits takes {:.1} us ({:.0} % of it)",
+            "{name}: {:.1} us, {:.1} us a row; memory bound {:.1} us ({:.0} % of it)",
             best * 1e6,
             best * 1e6 / rows as f64,
             bound * 1e6,
