@@ -10,22 +10,49 @@
 //! - [`Sparse`]: thresholds at a few depths only; elsewhere the drafter runs ahead unasked. The
 //!   gate of the ECHO paper.
 //!
+//! Calibration finds where the confidence is worth asking: graded rounds ([`Grader`]) give per depth
+//! an area under the ROC curve ([`Auc`]), a map from confidence to the chance of a gain
+//! ([`Isotonic`]) and a threshold ([`calibrate()`]), kept in a [`CalibrationFile`]. At run time
+//! [`Explore`] keeps labels coming and [`DriftAlarm`] says when the file has gone stale.
+//!
 //! It deliberately knows no solver, no clock, no device and no text, and decides for one sequence
 //! without a look at the others.
 //!
-//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`].
+//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`];
+//! then [`sample`], [`graded`], [`auc`], [`isotonic`], [`mod@calibrate`], [`file`], [`explore`],
+//! [`drift`].
 #![forbid(unsafe_code)]
 
 pub mod always;
+pub mod auc;
+pub mod calibrate;
 pub mod confidence;
 pub mod dense;
+mod draws;
+pub mod drift;
+pub mod explore;
+pub mod file;
 pub mod fixed;
+pub mod graded;
+pub mod isotonic;
+pub mod roc;
+pub mod sample;
 pub mod sparse;
+mod tally;
 pub mod tau;
 
 pub use always::Always;
+pub use auc::{Auc, Bootstrap, auc};
+pub use calibrate::{CalibrateParams, Calibration, DepthCalibration, Tau, TauSource, calibrate};
 pub use confidence::confidence;
 pub use dense::{Dense, DenseParams};
+pub use drift::{Drift, DriftAlarm, DriftParams};
+pub use explore::Explore;
+pub use file::{CalibrationFile, FileError, Fingerprint};
 pub use fixed::{Fixed, FixedParams};
+pub use graded::{Graded, Grader, Retention};
+pub use isotonic::{Isotonic, Knot, KnotError, calibration_error};
+pub use roc::RocPoint;
+pub use sample::Sample;
 pub use sparse::{Sparse, SparseParams, Threshold};
 pub use tau::TauError;

@@ -1,0 +1,180 @@
+//! The calibration file: what was learnt, for which models and device, as versioned JSON text.
+
+use crate::calibrate::{Calibration, DepthCalibration};
+use serde::{Deserialize, Serialize};
+
+/// The version this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What a calibration holds for. Change any of it and the confidences mean something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprint {
+    /// The target's name and revision or checksum.
+    pub target: String,
+    /// The drafter's, with its settings.
+    pub drafter: String,
+    /// Type of the target's weights.
+    pub dtype: String,
+    /// Backend and device.
+    pub backend: String,
+    /// The prompts whose rounds were graded. An engine that doesn't know its traffic takes the
+    /// file's own.
+    pub prompt_set: String,
+}
+
+/// A calibration with its version and fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationFile {
+    version: u32,
+    /// What it holds for.
+    pub fingerprint: Fingerprint,
+    /// What was learnt.
+    pub calibration: Calibration,
+}
+
+/// The one field of a file that every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// A file that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Not the JSON of a calibration; says where. Knots out of order are found here too.
+    #[error("the calibration file can't be read: {0}; make it again with `echo-llm calibrate`")]
+    Text(#[from] serde_json::Error),
+    /// Written by another build.
+    #[error(
+        "the calibration file has version {found}, this build reads {VERSION}; make it again with \
+         `echo-llm calibrate`"
+    )]
+    Version {
+        /// The file's version.
+        found: u32,
+    },
+    /// A number out of its range, or fields that contradict each other.
+    #[error(
+        "the calibration file is wrong at depth {depth}: {what}; make it again with `echo-llm \
+         calibrate`"
+    )]
+    Depth {
+        /// The depth at fault.
+        depth: u32,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Parameters out of range.
+    #[error(
+        "the calibration file's auc_min must lie between 0 and 1 and its price be finite and not \
+         negative; make it again with `echo-llm calibrate`"
+    )]
+    Params,
+    /// Made for something else.
+    #[error(
+        "the calibration file was made for {field} `{file}`, but this is `{running}`; calibrate \
+         again with `echo-llm calibrate` or choose the gate `always`"
+    )]
+    Fingerprint {
+        /// The first field that differs.
+        field: &'static str,
+        /// What the file was made for.
+        file: String,
+        /// What runs.
+        running: String,
+    },
+}
+
+impl CalibrationFile {
+    /// A file of this build's version.
+    pub fn new(fingerprint: Fingerprint, calibration: Calibration) -> Self {
+        CalibrationFile { version: VERSION, fingerprint, calibration }
+    }
+
+    /// The text to store. Fails as [`from_json`](Self::from_json) would on it, so that nothing is
+    /// stored that can't be read.
+    pub fn to_json(&self) -> Result<String, FileError> {
+        self.check()?;
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// Reads and checks a stored text.
+    pub fn from_json(text: &str) -> Result<Self, FileError> {
+        // The version first: another version's fields would only confuse.
+        let Versioned { version } = serde_json::from_str(text)?;
+        if version != VERSION {
+            return Err(FileError::Version { found: version });
+        }
+        let file: CalibrationFile = serde_json::from_str(text)?;
+        file.check()?;
+        Ok(file)
+    }
+
+    /// Refuses a file made for another target, drafter, type, backend or prompt set.
+    pub fn check_fingerprint(&self, running: &Fingerprint) -> Result<(), FileError> {
+        let file = &self.fingerprint;
+        for (field, file, running) in [
+            ("target", &file.target, &running.target),
+            ("drafter", &file.drafter, &running.drafter),
+            ("dtype", &file.dtype, &running.dtype),
+            ("backend", &file.backend, &running.backend),
+            ("prompt set", &file.prompt_set, &running.prompt_set),
+        ] {
+            if file != running {
+                let (file, running) = (file.clone(), running.clone());
+                return Err(FileError::Fingerprint { field, file, running });
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), FileError> {
+        let Calibration { params, depths } = &self.calibration;
+        if !params.are_sound() {
+            return Err(FileError::Params);
+        }
+        let mut above = 0;
+        for known in depths {
+            let depth = known.depth;
+            if depth <= above {
+                return Err(FileError::Depth { depth, what: "depths must ascend from 1" });
+            }
+            above = depth;
+            fault(known).map_or(Ok(()), |what| Err(FileError::Depth { depth, what }))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with one depth, if anything.
+fn fault(known: &DepthCalibration) -> Option<&'static str> {
+    let is_share = |x: f32| (0.0..=1.0).contains(&x);
+    let shares = [
+        known.auc.map(|auc| auc.value),
+        known.auc.map(|auc| auc.lower),
+        known.auc.map(|auc| auc.upper),
+        known.tau.map(|tau| tau.value),
+        known.ece_before,
+        known.ece_after,
+    ];
+    let points = known.roc.iter().flat_map(|p| [p.tau, p.false_rate, p.true_rate]);
+    if !shares.into_iter().flatten().chain(points).all(is_share) {
+        return Some("an area, rate, error or tau lies outside 0 to 1");
+    }
+    if known.auc.is_some_and(|auc| auc.lower > auc.upper) {
+        return Some("the bounds of the area are crossed");
+    }
+    if known.gained > known.rounds {
+        return Some("more rounds gained than there were");
+    }
+    if !(known.nodes_mean >= 0.0 && known.nodes_mean.is_finite()) {
+        return Some("nodes_mean must be finite and not negative");
+    }
+    let is_complete = known.auc.is_some() && known.tau.is_some() && known.isotonic.is_some();
+    if known.chosen && !is_complete {
+        return Some("it is chosen but lacks its area, tau or map");
+    }
+    None
+}
