@@ -6,6 +6,7 @@
 mod decode;
 mod forward;
 mod host;
+mod kernels;
 mod peer;
 mod prompts;
 mod report;
@@ -16,7 +17,9 @@ use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use anyhow::{Result, bail};
 use clap::Args;
+use kernels::Timed;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -83,7 +86,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if plan.concurrency.iter().any(|&c| c == 0 || c > 256) || plan.repeat == 0 {
         bail!("--concurrency takes numbers from 1 to 256, --repeat at least 1");
     }
-    let loaded = Loaded::open(&args.engine)?;
+    let mut loaded = Loaded::open(&args.engine)?;
+    let timed = Arc::new(Timed::new(loaded.kernels));
+    loaded.kernels = Arc::clone(&timed) as _;
     let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
     report.print_head();
     report.host = host::measure();
@@ -95,6 +100,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut target = loaded.target(&limits)?;
     report.forward = forward::measure(target.as_mut(), &limits, plan.repeat)?;
     forward::print(&report.forward);
+    report.shares = kernels::measure(&timed, target.as_mut(), &limits)?;
+    kernels::print(&report.shares);
     let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
     let (decoded, target) = decode::measure(&setting, target, &requests, &report.forward)?;
     report.decode = decoded;

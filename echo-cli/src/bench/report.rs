@@ -3,6 +3,7 @@
 use super::decode::Decoded;
 use super::forward::Forward;
 use super::host::Host;
+use super::kernels::Shares;
 use super::peer::Compared;
 use super::prompts::Prompt;
 use super::{Plan, rows};
@@ -33,6 +34,7 @@ pub(crate) struct Report {
     rows: Vec<(String, &'static str)>,
     pub(crate) host: Vec<Host>,
     pub(crate) forward: Vec<Forward>,
+    pub(crate) shares: Vec<Shares>,
     pub(crate) decode: Vec<Decoded>,
     pub(crate) peer: Vec<Compared>,
 }
@@ -55,6 +57,7 @@ impl Report {
             rows: rows::all(args).into_iter().map(|row| (row.name, row.about)).collect(),
             host: Vec::new(),
             forward: Vec::new(),
+            shares: Vec::new(),
             decode: Vec::new(),
             peer: Vec::new(),
         }

@@ -9,7 +9,7 @@
 use super::Fast;
 use super::candidates::Candidates;
 use crate::area::Area;
-use echo_core::sampling::{SampleSpec, SampleView, gumbel, gumbel_max};
+use echo_core::sampling::{SampleSpec, SampleView, gumbel, gumbel_max, philox};
 use echo_core::{Token, TokenEdit, Verdicts};
 use parking_lot::Mutex;
 
@@ -160,18 +160,38 @@ fn process(
     }
 }
 
-/// The winner of `processed + noise` over the whole vocabulary. Noise is bounded, so it is drawn
-/// only for tokens that the bound could lift above the best so far.
+/// The winner of `processed + noise` over the whole vocabulary.
+///
+/// Four neighbouring tokens share a block of random bits. The bits alone rule most tokens out; noise
+/// is worked out for those that are left.
 fn noisiest(processed: &[f32], best: Token, spec: &SampleSpec) -> Token {
     let noise = |v: Token| gumbel(spec.seed, spec.position, v);
+    let key = [spec.seed as u32, (spec.seed >> 32) as u32];
     let bound = gumbel_max();
     let mut won = (best, processed[best as usize] + noise(best));
-    for (v, &l) in processed.iter().enumerate() {
-        if l + bound >= won.1 && l > f32::NEG_INFINITY {
-            won = wins(won, v as Token, l + noise(v as Token));
+    for (block, logits) in processed.chunks(4).enumerate() {
+        if logits.iter().all(|l| l + bound < won.1) {
+            continue;
+        }
+        let bits = philox([block as u32, spec.position, 0, 0], key);
+        for (i, (&l, bits)) in logits.iter().zip(bits).enumerate() {
+            if l > f32::NEG_INFINITY && may_reach(bits, won.1 - l) {
+                let v = (4 * block + i) as Token;
+                won = wins(won, v, l + noise(v));
+            }
         }
     }
     won.0
+}
+
+/// Whether noise from `bits` may be as large as `wanted`; never wrong when it says no.
+///
+/// Noise `-ln(-ln(1 - u))` reaches `w` only if `u <= e^-w`, so only if the bits are below
+/// `2^32 e^-w`. The bound is taken at the next whole power of two, a hundredth further out than
+/// rounding needs.
+fn may_reach(bits: u32, wanted: f32) -> bool {
+    let powers = wanted * std::f32::consts::LOG2_E - 0.01;
+    powers <= 0.0 || u64::from(bits) >> (32 - (powers as u32).min(32)) == 0
 }
 
 /// The better of two tokens, the lower id among equals.
@@ -192,7 +212,7 @@ fn copy(from: &Verdicts, first: usize, into: &mut Verdicts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_core::sampling::{self, philox, sample_row};
+    use echo_core::sampling::{self, sample_row};
 
     /// Logits with ties, zeros of both signs and −∞ among them.
     fn logits(seed: u32, vocab: usize) -> Vec<f32> {

@@ -1,0 +1,172 @@
+//! Layer 2: where a forward's time goes, operation by operation.
+
+use super::table;
+use anyhow::Result;
+use echo_core::port::{Buffer, Data, Element, Heads, Mat, Stage, Weight};
+use echo_core::{
+    Device, DeviceError, Kernels, Limits, PackedView, SampleView, Target, TensorView, Verdicts,
+};
+use echo_runtime::profile;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+const NAMES: [&str; 10] = [
+    "stage",
+    "embed",
+    "rms_norm",
+    "linear",
+    "rope_store",
+    "tree_attention",
+    "silu_mul",
+    "add",
+    "gather_rows",
+    "sample_rows",
+];
+
+/// Kernels that keep count of the time each operation takes. Operations of a device that only
+/// enqueues would all look short but those that wait; on the CPU each runs when it is called.
+pub(crate) struct Timed {
+    inner: Arc<dyn Kernels>,
+    nanoseconds: [AtomicU64; NAMES.len()],
+}
+
+type Done = Result<(), DeviceError>;
+
+impl Timed {
+    pub(crate) fn new(inner: Arc<dyn Kernels>) -> Self {
+        Timed { inner, nanoseconds: Default::default() }
+    }
+
+    fn time(&self, name: usize, run: impl FnOnce(&dyn Kernels) -> Done) -> Done {
+        let start = Instant::now();
+        let done = run(self.inner.as_ref());
+        self.nanoseconds[name].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        done
+    }
+
+    /// Milliseconds of each operation since the last call.
+    fn take(&self) -> Vec<f64> {
+        self.nanoseconds.iter().map(|ns| ns.swap(0, Ordering::Relaxed) as f64 / 1e6).collect()
+    }
+}
+
+impl Device for Timed {
+    fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError> {
+        self.inner.alloc(element, len, what)
+    }
+    fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
+        self.inner.open_stage(limits)
+    }
+    fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
+        self.inner.weight(parts)
+    }
+    fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Done {
+        self.inner.write(buffer, start, data)
+    }
+    fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Done {
+        self.inner.read(buffer, start, out)
+    }
+}
+
+impl Kernels for Timed {
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
+        self.time(0, |k| k.stage(stage, packed))
+    }
+    fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Done {
+        self.time(1, |k| k.embed(stage, table, out))
+    }
+    fn rms_norm(&self, rows: usize, x: Mat, weight: Buffer, eps: f32, out: Mat) -> Done {
+        self.time(2, |k| k.rms_norm(rows, x, weight, eps, out))
+    }
+    fn linear(&self, rows: usize, weight: Weight, x: Mat, out: Mat) -> Done {
+        self.time(3, |k| k.linear(rows, weight, x, out))
+    }
+    fn rope_store(
+        &self,
+        stage: Stage,
+        heads: Heads,
+        rope: Buffer,
+        qkv: Mat,
+        keys: Buffer,
+        values: Buffer,
+    ) -> Done {
+        self.time(4, |k| k.rope_store(stage, heads, rope, qkv, keys, values))
+    }
+    fn tree_attention(
+        &self,
+        stage: Stage,
+        heads: Heads,
+        qkv: Mat,
+        keys: Buffer,
+        values: Buffer,
+        out: Mat,
+    ) -> Done {
+        self.time(5, |k| k.tree_attention(stage, heads, qkv, keys, values, out))
+    }
+    fn silu_mul(&self, rows: usize, gate_up: Mat, out: Mat) -> Done {
+        self.time(6, |k| k.silu_mul(rows, gate_up, out))
+    }
+    fn add(&self, rows: usize, x: Mat, into: Mat) -> Done {
+        self.time(7, |k| k.add(rows, x, into))
+    }
+    fn gather_rows(&self, rows: usize, index: Buffer, x: Mat, out: Mat) -> Done {
+        self.time(8, |k| k.gather_rows(rows, index, x, out))
+    }
+    fn sample_rows(&self, logits: Mat, sample: SampleView<'_>, verdicts: &mut Verdicts) -> Done {
+        self.time(9, |k| k.sample_rows(logits, sample, verdicts))
+    }
+}
+
+/// Milliseconds of each operation in one forward, the median of some.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Shares {
+    rows: usize,
+    kv_len: usize,
+    ms: Vec<(&'static str, f64)>,
+}
+
+/// Measures forwards of 1, 8 and 64 rows at a short and a long cache.
+pub(crate) fn measure(
+    timed: &Timed,
+    target: &mut dyn Target,
+    limits: &Limits,
+) -> Result<Vec<Shares>> {
+    let mut all = Vec::new();
+    for kv_len in [128, 1024] {
+        for rows in [1, 8, 64] {
+            let mut rounds: Vec<Vec<f64>> = Vec::new();
+            for _ in 0..7 {
+                timed.take();
+                // One that is not counted and one that is; both run the same operations.
+                if profile(target, limits, &[rows], &[kv_len], 1)?.is_empty() {
+                    break;
+                }
+                rounds.push(timed.take().iter().map(|ms| ms / 2.0).collect());
+            }
+            if rounds.is_empty() {
+                continue;
+            }
+            let of = |name: usize| {
+                super::decode::median(rounds.iter().map(|round| round[name]).collect())
+            };
+            let ms = NAMES.iter().enumerate().map(|(i, &name)| (name, of(i))).collect();
+            all.push(Shares { rows, kv_len, ms });
+        }
+    }
+    Ok(all)
+}
+
+/// Prints a row per forward and a column per operation.
+pub(crate) fn print(shares: &[Shares]) {
+    println!("\nkernels: milliseconds of one forward by operation (medians)\n");
+    let cells = |s: &Shares| {
+        let total: f64 = s.ms.iter().map(|m| m.1).sum();
+        let mut cells = vec![s.rows.to_string(), s.kv_len.to_string(), format!("{total:.2}")];
+        cells.extend(s.ms.iter().map(|m| format!("{:.2}", m.1)));
+        cells
+    };
+    let head: Vec<&str> = ["rows", "kv len", "all"].into_iter().chain(NAMES).collect();
+    table::print(&head, &shares.iter().map(cells).collect::<Vec<_>>());
+}
