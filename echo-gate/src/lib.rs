@@ -10,17 +10,17 @@
 //! - [`Sparse`]: thresholds at a few depths only; elsewhere the drafter runs ahead unasked. The
 //!   gate of the ECHO paper.
 //!
-//! Calibration finds where the confidence is worth asking: graded rounds ([`Grader`]) give per depth
-//! an area under the ROC curve ([`Auc`]), a map from confidence to the chance of a gain
+//! Calibration finds where the confidence is worth asking: graded rounds ([`Grader`]) give, per
+//! depth, an area under the ROC curve ([`Auc`]), a map from confidence to the chance of a gain
 //! ([`Isotonic`]) and a threshold ([`calibrate()`]), kept in a [`CalibrationFile`]. At run time
 //! [`Explore`] keeps labels coming and [`DriftAlarm`] says when the file has gone stale.
 //!
 //! It deliberately knows no solver, no clock, no device and no text, and decides for one sequence
 //! without a look at the others.
 //!
-//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`];
-//! then [`sample`], [`graded`], [`auc`], [`isotonic`], [`mod@calibrate`], [`file`], [`explore`],
-//! [`drift`].
+//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`]; then
+//! [`sample`], [`graded`], [`mod@auc`], [`isotonic`], [`roc`], [`mod@calibrate`], [`mod@file`],
+//! [`explore`], [`drift`].
 #![forbid(unsafe_code)]
 
 pub mod always;
