@@ -55,11 +55,28 @@ impl CalibrateParams {
         }
     }
 
-    /// Whether every number lies in its range.
-    pub fn are_sound(&self) -> bool {
-        let price = self.price.is_none_or(|price| price >= 0.0 && price.is_finite());
-        price && (0.0..=1.0).contains(&self.auc_min)
+    /// Refuses numbers out of their range.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        let CalibrateParams { auc_min, price, .. } = *self;
+        if !(0.0..=1.0).contains(&auc_min) {
+            return Err(ParamsError::AucMin(auc_min));
+        }
+        match price {
+            Some(price) if !(price >= 0.0 && price.is_finite()) => Err(ParamsError::Price(price)),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Parameters that can't be calibrated by.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum ParamsError {
+    /// `δ` is an area.
+    #[error("auc_min is {0}; it must lie between 0 and 1")]
+    AucMin(f32),
+    /// A price is paid in tokens.
+    #[error("price is {0}; it must be finite and not negative, or left out")]
+    Price(f32),
 }
 
 /// What a threshold rests on.
@@ -120,12 +137,16 @@ pub struct Calibration {
     pub depths: Vec<DepthCalibration>,
 }
 
-/// Calibrates from the rounds of each depth, `levels[0]` those of depth 1. A price or `δ` out of
-/// range chooses nothing. O(n log n + n · resamples) per depth.
-pub fn calibrate(levels: &[&[Sample]], params: CalibrateParams) -> Calibration {
+/// Calibrates from the rounds of each depth, `levels[0]` those of depth 1. O(n log n + n ·
+/// resamples) per depth.
+pub fn calibrate(
+    levels: &[&[Sample]],
+    params: CalibrateParams,
+) -> Result<Calibration, ParamsError> {
+    params.check()?;
     let depths = levels.iter().enumerate();
     let depths = depths.map(|(i, samples)| depth_of(i as u32 + 1, samples, params)).collect();
-    Calibration { params, depths }
+    Ok(Calibration { params, depths })
 }
 
 fn depth_of(depth: u32, samples: &[Sample], params: CalibrateParams) -> DepthCalibration {
@@ -150,7 +171,7 @@ fn depth_of(depth: u32, samples: &[Sample], params: CalibrateParams) -> DepthCal
         ece_after: None,
         roc: roc::curve(tally.ties()),
     };
-    if samples.is_empty() || known.rounds < params.rounds_min || !params.are_sound() {
+    if samples.is_empty() || known.rounds < params.rounds_min {
         return known;
     }
     known.isotonic = Isotonic::fit(samples);

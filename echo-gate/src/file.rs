@@ -1,6 +1,6 @@
 //! The calibration file: what was learnt, for which models and device, as versioned JSON text.
 
-use crate::calibrate::{Calibration, DepthCalibration};
+use crate::calibrate::{Calibration, DepthCalibration, ParamsError};
 use serde::{Deserialize, Serialize};
 
 /// The version this build writes and reads.
@@ -67,11 +67,8 @@ pub enum FileError {
         what: &'static str,
     },
     /// Parameters out of range.
-    #[error(
-        "the calibration file's auc_min must lie between 0 and 1 and its price be finite and not \
-         negative; make it again with `echo-llm calibrate`"
-    )]
-    Params,
+    #[error("the calibration file is wrong: {0}; make it again with `echo-llm calibrate`")]
+    Params(#[from] ParamsError),
     /// Made for something else.
     #[error(
         "the calibration file was made for {field} `{file}`, but this is `{running}`; calibrate \
@@ -132,9 +129,7 @@ impl CalibrationFile {
 
     fn check(&self) -> Result<(), FileError> {
         let Calibration { params, depths } = &self.calibration;
-        if !params.are_sound() {
-            return Err(FileError::Params);
-        }
+        params.check()?;
         let mut above = 0;
         for known in depths {
             let depth = known.depth;

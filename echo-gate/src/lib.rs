@@ -43,7 +43,9 @@ pub mod tau;
 
 pub use always::Always;
 pub use auc::{Auc, Bootstrap, auc};
-pub use calibrate::{CalibrateParams, Calibration, DepthCalibration, Tau, TauSource, calibrate};
+pub use calibrate::{
+    CalibrateParams, Calibration, DepthCalibration, ParamsError, Tau, TauSource, calibrate,
+};
 pub use confidence::confidence;
 pub use dense::{Dense, DenseParams};
 pub use drift::{Drift, DriftAlarm, DriftParams};

@@ -25,7 +25,7 @@ fn learnt() -> Calibration {
         Sample::new(g.confidence, g.gained, g.nodes)
     });
     let rounds: Vec<Sample> = rounds.collect();
-    calibrate(&[&rounds], CalibrateParams { resamples: 200, ..CalibrateParams::usual() })
+    calibrate(&[&rounds], CalibrateParams { resamples: 200, ..CalibrateParams::usual() }).unwrap()
 }
 
 /// The first alarm in 20,000 rounds that gain by `truth`, checked every 50, and its round.

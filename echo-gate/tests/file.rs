@@ -16,7 +16,7 @@ fn file() -> CalibrationFile {
     let round = |i: u32| Sample::new((i % 97) as f32 / 97.0, i % 97 + i % 40 > 70, 2);
     let rounds: Vec<Sample> = (0..600).filter_map(round).collect();
     let params = CalibrateParams { price: Some(0.1), resamples: 50, ..CalibrateParams::usual() };
-    CalibrationFile::new(fingerprint(), calibrate(&[&rounds], params))
+    CalibrationFile::new(fingerprint(), calibrate(&[&rounds], params).unwrap())
 }
 
 /// What is said of the file whose value at JSON pointer `at` is `value` instead.
