@@ -36,7 +36,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_delimiter = ',', default_values_t = [1, 4, 16])]
     concurrency: Vec<usize>,
     /// Tokens generated for each prompt
-    #[arg(short = 'n', long, default_value_t = 64)]
+    #[arg(short = 'n', long, default_value_t = 48)]
     max_tokens: usize,
     /// Measured runs of each row; medians are reported
     #[arg(short, long, default_value_t = 3)]
@@ -44,7 +44,7 @@ pub(crate) struct BenchArgs {
     /// 0 takes the likeliest token
     #[arg(short, long, default_value_t = 0.0)]
     temperature: f32,
-    /// A few minutes (the default)
+    /// About five minutes on two cores (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
     /// All prompts, 128 tokens, 1 to 64 concurrent requests, 5 runs: up to an hour
