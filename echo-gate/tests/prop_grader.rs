@@ -18,7 +18,9 @@ fn family() -> impl Strategy<Value = Family> {
     (prop::collection::vec(level, 0..5), 0_u32..6).prop_map(|(mut levels, accepted)| {
         let mut open = true;
         for level in &mut levels {
-            level.iter_mut().for_each(|(_, kept)| *kept &= open);
+            for (_, kept) in level.iter_mut() {
+                *kept &= open;
+            }
             open = level[0].1;
         }
         Family { levels, accepted }
@@ -62,7 +64,9 @@ fn observe(families: &[Family]) -> Grader {
     };
     let mut plan = Plan::default();
     plan.reset(parent.len(), families.len());
-    kept.into_iter().for_each(|n| plan.keep(n));
+    for n in kept {
+        plan.keep(n);
+    }
     let accepted: Vec<u32> = families.iter().map(|f| f.accepted).collect();
     let mut grader = Grader::new(&Limits::usual(16, 64), 8, Retention::Latest, 1);
     grader.observe(tree, &plan, &accepted);

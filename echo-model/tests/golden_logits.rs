@@ -5,27 +5,15 @@
 //! allow, and so must float activations on the fast path; by default that path rounds activations
 //! to 8 bits and has a bound twice what was measured.
 
+#[path = "golden/law.rs"]
+mod law;
 #[path = "files/support.rs"]
 mod support;
 
-use echo_core::sampling::{SampleSpec, SampleView};
-use echo_core::{Limits, Target, Token, Verdicts};
+use echo_core::Token;
 use echo_kernels_cpu::{Activations, CpuKernels, CpuOptions, Isa, Path};
-use echo_model::testkit::Rows;
 use echo_model::{Checkpoint, LlamaTarget};
 use std::sync::Arc;
-
-const LIMITS: Limits = Limits {
-    seqs_max: 1,
-    rows_max: 64,
-    depth_max: 1,
-    width_max: 1,
-    beam_max: 1,
-    tree_max: 63,
-    context_max: 256,
-    kv_slots: 256,
-    logprobs_max: 0,
-};
 
 #[derive(serde::Deserialize)]
 struct Golden {
@@ -44,35 +32,6 @@ struct Distance {
     agreements: usize,
     mean: f64,
     worst: f32,
-}
-
-/// The log-probabilities of all tokens after each of `tokens`, by token.
-fn log_probs(target: &mut LlamaTarget, tokens: &[Token]) -> Vec<Vec<f32>> {
-    let vocab = target.shape().vocab;
-    let spec = SampleSpec { logprobs: Some(vocab as u32), ..SampleSpec::GREEDY };
-    let mut verdicts = Verdicts::with_capacity(LIMITS.rows_max, vocab);
-    let mut all = Vec::new();
-    for start in (0..tokens.len()).step_by(LIMITS.rows_max) {
-        let chunk = &tokens[start..tokens.len().min(start + LIMITS.rows_max)];
-        let cached: Vec<u32> = (0..start as u32).collect();
-        let mut rows = Rows::new(1);
-        rows.sequence(0, &cached);
-        rows.root(chunk[0], start as u32);
-        // The rest of the chunk as a chain of drafted rows, so that each is answered.
-        let mut parent = None;
-        for (slot, &token) in (start as u32 + 1..).zip(&chunk[1..]) {
-            parent = Some(rows.drafted(token, slot, parent));
-        }
-        let specs = vec![spec; chunk.len()];
-        let sample = SampleView { specs: &specs, edits: &[] };
-        target.verify(rows.view(), sample, &mut verdicts).expect("the host does not fail");
-        for i in 0..chunk.len() {
-            let mut by_token = vec![f32::NAN; vocab];
-            verdicts.top_of(i).iter().for_each(|&(token, p)| by_token[token as usize] = p);
-            all.push(by_token);
-        }
-    }
-    all
 }
 
 fn distance(golden: &Golden, answers: &[Vec<f32>]) -> Distance {
@@ -107,7 +66,7 @@ fn target(path: Path, activations: Activations) -> Option<LlamaTarget> {
         Checkpoint::open(&support::default_model("golden_logits")?).expect("the default model");
     let kernels =
         Arc::new(CpuKernels::new(CpuOptions { path, activations, ..CpuOptions::default() }));
-    Some(LlamaTarget::new(kernels, &checkpoint, &LIMITS).expect("a sound model"))
+    Some(LlamaTarget::new(kernels, &checkpoint, &law::LIMITS).expect("a sound model"))
 }
 
 #[test]
@@ -118,7 +77,7 @@ fn the_reference_says_what_another_implementation_says() {
     golden.rows.truncate(6);
     let Some(mut target) = target(Path::Reference, Activations::Float) else { return };
     let Distance { agreements, mean, worst } =
-        distance(&golden, &log_probs(&mut target, &golden.tokens));
+        distance(&golden, &law::log_probs(&mut target, &golden.tokens));
     let measured = format!("{agreements} of 6 agree, mean {mean:.6}, worst {worst:.6}");
     eprintln!("reference: {measured}");
     assert!(agreements == 6 && mean < 1e-4 && worst < 5e-4, "{measured}");
@@ -130,7 +89,7 @@ fn float_activations_say_it_at_every_position() {
     for &isa in Isa::available().iter().filter(|&&isa| isa != Isa::Portable) {
         let Some(mut target) = target(Path::With(isa), Activations::Float) else { return };
         let Distance { agreements, mean, worst } =
-            distance(&golden, &log_probs(&mut target, &golden.tokens));
+            distance(&golden, &law::log_probs(&mut target, &golden.tokens));
         let measured = format!("{agreements} of 64 agree, mean {mean:.6}, worst {worst:.6}");
         eprintln!("float, {isa}: {measured}");
         assert!(agreements == 64 && mean < 1e-4 && worst < 5e-4, "{measured}");
@@ -141,7 +100,7 @@ fn float_activations_say_it_at_every_position() {
 fn the_fast_path_stays_near() {
     let golden = golden();
     let Some(mut target) = target(Path::Fast, Activations::Int8) else { return };
-    let answers = log_probs(&mut target, &golden.tokens);
+    let answers = law::log_probs(&mut target, &golden.tokens);
     let Distance { agreements, mean, worst } = distance(&golden, &answers);
     let measured = format!("{agreements} of 64 agree, mean {mean:.4}, worst {worst:.4}");
     eprintln!("fast: {measured}");

@@ -162,8 +162,8 @@ fn process(
 
 /// The winner of `processed + noise` over the whole vocabulary.
 ///
-/// Four neighbouring tokens share a block of random bits. The bits alone rule most tokens out; noise
-/// is worked out for those that are left.
+/// Four neighbouring tokens share a block of random bits. The bits alone rule most tokens out;
+/// noise is worked out for those that are left.
 fn noisiest(processed: &[f32], best: Token, spec: &SampleSpec) -> Token {
     let noise = |v: Token| gumbel(spec.seed, spec.position, v);
     let key = [spec.seed as u32, (spec.seed >> 32) as u32];
