@@ -34,6 +34,7 @@ pub mod port;
 pub mod sampling;
 pub mod supertree;
 pub mod tensor;
+pub mod topk;
 pub mod verdict;
 
 pub use batch::BatchView;
@@ -48,4 +49,5 @@ pub use port::{Children, Device, Drafter, Gate, Kernels, Settled, Solver, Target
 pub use sampling::{SampleSpec, SampleView, Sampling, TokenEdit};
 pub use supertree::{Frontier, SuperTreeView};
 pub use tensor::{DType, TensorView};
+pub use topk::TopK;
 pub use verdict::Verdicts;

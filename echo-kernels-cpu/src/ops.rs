@@ -7,7 +7,7 @@ use crate::memory::Stored;
 use crate::reference;
 use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::sampling::SampleView;
-use echo_core::{DeviceError, PackedView, Verdicts};
+use echo_core::{DeviceError, PackedView, TopK, Verdicts};
 
 impl Kernels for CpuKernels {
     fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
@@ -186,6 +186,23 @@ impl Kernels for CpuKernels {
         match fast {
             Some(fast) => fast.sample_rows(x, area, sample, verdicts),
             None => reference::sample_rows(x, area, sample, &mut slow.sampling, verdicts),
+        }
+        Ok(())
+    }
+
+    fn topk_logprob(
+        &self,
+        rows: usize,
+        x: Mat,
+        k: usize,
+        best: &mut TopK,
+    ) -> Result<(), DeviceError> {
+        let State { memory, fast, .. } = &mut *self.state.lock();
+        let (values, area) = (memory.floats(x.buffer), Area::from(x));
+        area.check(rows, values.len(), "topk_logprob: x");
+        match fast {
+            Some(fast) => fast.topk_logprob(rows, values, area, k, best),
+            None => reference::topk_logprob(rows, values, area, k, best),
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use super::table;
 use anyhow::Result;
 use echo_core::port::{Buffer, Data, Element, Heads, Mat, Stage, Weight};
 use echo_core::{
-    Device, DeviceError, Kernels, Limits, PackedView, SampleView, Target, TensorView, Verdicts,
+    Device, DeviceError, Kernels, Limits, PackedView, SampleView, Target, TensorView, TopK,
+    Verdicts,
 };
 use echo_runtime::profile;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "stage",
     "embed",
     "rms_norm",
@@ -23,6 +24,7 @@ const NAMES: [&str; 10] = [
     "add",
     "gather_rows",
     "sample_rows",
+    "topk_logprob",
 ];
 
 /// Kernels that keep count of the time each operation takes. Operations of a device that only
@@ -116,6 +118,9 @@ impl Kernels for Timed {
     }
     fn sample_rows(&self, logits: Mat, sample: SampleView<'_>, verdicts: &mut Verdicts) -> Done {
         self.time(9, |k| k.sample_rows(logits, sample, verdicts))
+    }
+    fn topk_logprob(&self, rows: usize, x: Mat, k: usize, best: &mut TopK) -> Done {
+        self.time(10, |kernels| kernels.topk_logprob(rows, x, k, best))
     }
 }
 

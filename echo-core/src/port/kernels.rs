@@ -4,6 +4,7 @@ use super::device::{Buffer, Device, Stage, Weight};
 use crate::error::DeviceError;
 use crate::packed::PackedView;
 use crate::sampling::SampleView;
+use crate::topk::TopK;
 use crate::verdict::Verdicts;
 
 /// Columns `col..col + width` of a row-major F32 matrix with `stride` columns.
@@ -53,7 +54,7 @@ impl Heads {
 
 /// The operations a model's forward is made of; one method per row of KERNELS.md, nothing else.
 ///
-/// Operations enqueue and return; [`Kernels::sample_rows`] and [`Device::read`] wait. Every
+/// Operations enqueue and return; [`Kernels::sample_rows`], [`Kernels::topk_logprob`] and [`Device::read`] wait. Every
 /// operation is *row-pure*: the bits of an output row depend on that row's own inputs (for
 /// attention: the rows it sees, in order of position) and on nothing else, however many rows share
 /// the call. Accumulation runs in one fixed order for every number of rows.
@@ -124,6 +125,16 @@ pub trait Kernels: Device {
         logits: Mat,
         sample: SampleView<'_>,
         verdicts: &mut Verdicts,
+    ) -> Result<(), DeviceError>;
+
+    /// The `k` best columns of each row of `x`, ties by lowest column, with the logarithm of their
+    /// share of the softmax over the row. Waits, and fills `best`.
+    fn topk_logprob(
+        &self,
+        rows: usize,
+        x: Mat,
+        k: usize,
+        best: &mut TopK,
     ) -> Result<(), DeviceError>;
 }
 

@@ -40,6 +40,7 @@ mod sheet;
 mod silu_mul;
 mod stored;
 mod suite;
+mod topk_logprob;
 mod tree_attention;
 
 pub use suite::{Open, Report};
@@ -50,7 +51,7 @@ use suite::Suite;
 /// A check of one operation.
 type Stem = (&'static str, fn(&mut Suite<'_>));
 
-const STEMS: [Stem; 9] = [
+const STEMS: [Stem; 10] = [
     ("add", add::check),
     ("embed", embed::check),
     ("gather_rows", gather_rows::check),
@@ -59,6 +60,7 @@ const STEMS: [Stem; 9] = [
     ("rope_store", rope_store::check),
     ("sample_rows", sample_rows::check),
     ("silu_mul", silu_mul::check),
+    ("topk_logprob", topk_logprob::check),
     ("tree_attention", tree_attention::check),
 ];
 

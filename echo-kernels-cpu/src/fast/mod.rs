@@ -20,6 +20,7 @@ mod rows;
 mod sample_rows;
 mod silu_mul;
 mod simd;
+mod topk_logprob;
 mod tree_attention;
 
 use crate::area::Area;

@@ -15,6 +15,7 @@ pub mod rms_norm;
 pub mod rope_store;
 pub mod sample_rows;
 pub mod silu_mul;
+pub mod topk_logprob;
 pub mod tree_attention;
 
 pub use add::add;
@@ -26,4 +27,5 @@ pub use rms_norm::rms_norm;
 pub use rope_store::rope_store;
 pub use sample_rows::sample_rows;
 pub use silu_mul::silu_mul;
+pub use topk_logprob::topk_logprob;
 pub use tree_attention::tree_attention;
