@@ -44,6 +44,14 @@ pub enum ModelError {
         /// What is wrong.
         why: String,
     },
+    /// A file of recorded texts that breaks its format.
+    #[error("{path}: {why}; remove the file and harvest again", path = .path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A model family that has no forward here.
     #[error(
         "{path}: architecture `{name}` is not supported; supported are llama and qwen3",

@@ -14,15 +14,18 @@
 mod byte_alphabet;
 pub mod checkpoint;
 pub mod config;
+pub mod eagle;
 pub mod error;
 pub mod folder;
 pub mod gguf;
+pub mod hybrid;
 pub mod inspect;
 pub mod llama;
 mod mapping;
 pub mod ngram;
 pub mod role;
 pub mod rope;
+mod rows;
 pub mod sim;
 pub mod template;
 pub mod tensor;

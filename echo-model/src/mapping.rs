@@ -16,6 +16,7 @@ const READ_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum Mapping {
     Read(Vec<u8>),
+    Static(&'static [u8]),
     Mapped(memmap2::Mmap),
 }
 
@@ -57,6 +58,7 @@ impl Deref for Mapping {
     fn deref(&self) -> &[u8] {
         match self {
             Mapping::Read(bytes) => bytes,
+            Mapping::Static(bytes) => bytes,
             Mapping::Mapped(map) => map,
         }
     }

@@ -4,10 +4,13 @@
 
 mod testkit;
 
-use echo_core::{DType, Gate, Limits, Sampling, SeqId, Solver, Token};
+use echo_core::{DType, Drafter, Gate, Limits, Sampling, SeqId, Solver, Token};
 use echo_gate::Always;
 use echo_kernels_cpu::{CpuKernels, CpuOptions, Isa, Path};
-use echo_model::testkit::{TinyModel, TinyShape};
+use echo_model::eagle::EagleDrafter;
+use echo_model::hybrid::HybridDrafter;
+use echo_model::testkit::{TinyModel, TinyShape, tiny_head};
+use echo_model::weights::Weights;
 use echo_model::{LlamaTarget, NgramDrafter, NgramOptions};
 use echo_runtime::{Engine, NoDraft, Options, Output, Parts, Request, Stops};
 use std::sync::Arc;
@@ -29,6 +32,40 @@ fn limits() -> Limits {
     }
 }
 
+/// Who drafts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Nobody,
+    Ngram,
+    Eagle,
+    Hybrid,
+}
+
+impl Who {
+    fn drafter(
+        self,
+        kernels: &Arc<CpuKernels>,
+        model: &TinyModel,
+        target: &mut LlamaTarget,
+        limits: &Limits,
+    ) -> Box<dyn Drafter> {
+        let options = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
+        let ngram = || Box::new(NgramDrafter::new(options, limits));
+        let mut eagle = || {
+            let head = tiny_head(model.config(), 1);
+            let kernels = Arc::clone(kernels) as _;
+            let eagle = EagleDrafter::new(kernels, &head, target, model, limits);
+            Box::new(eagle.expect("a tiny head fits"))
+        };
+        match self {
+            Who::Nobody => Box::new(NoDraft),
+            Who::Ngram => ngram(),
+            Who::Eagle => eagle(),
+            Who::Hybrid => Box::new(HybridDrafter::new(eagle(), ngram())),
+        }
+    }
+}
+
 /// Tokens and log-probability bits of each request.
 type Answers = Vec<Vec<(Token, u32)>>;
 
@@ -37,25 +74,18 @@ fn answers(
     path: Path,
     threads: usize,
     requests: &[Request],
-    drafting: bool,
+    who: Who,
     options: Options,
 ) -> (Answers, usize) {
     let kernels = Arc::new(CpuKernels::new(CpuOptions { threads, path, ..CpuOptions::default() }));
-    let limits = if drafting { limits() } else { Limits { seqs_max: 1, ..limits() } };
-    let target = LlamaTarget::new(kernels, model, &limits).expect("a tiny model loads");
-    let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
+    let seqs_max = if who == Who::Nobody { 1 } else { limits().seqs_max };
+    let limits = Limits { seqs_max, ..limits() };
+    let mut target =
+        LlamaTarget::new(Arc::clone(&kernels) as _, model, &limits).expect("a tiny model loads");
+    let drafter = who.drafter(&kernels, model, &mut target, &limits);
     let (gate, solver): (Box<dyn Gate>, Box<dyn Solver>) = (Box::new(Always), Box::new(Greedy));
-    let parts = Parts {
-        target: Box::new(target),
-        drafter: if drafting {
-            Box::new(NgramDrafter::new(ngram, &limits))
-        } else {
-            Box::new(NoDraft)
-        },
-        gate,
-        solver,
-        vocab: Arc::new(SmallVocab),
-    };
+    let parts =
+        Parts { target: Box::new(target), drafter, gate, solver, vocab: Arc::new(SmallVocab) };
     let mut engine = Engine::new(parts, limits, options).expect("the limits are legal");
     for request in requests {
         engine.submit(request.clone()).expect("a good request");
@@ -97,7 +127,8 @@ fn speculation_changes_no_bit_on_any_path() {
     let mut paths = vec![Path::Reference];
     paths.extend(Isa::available().iter().map(|&isa| Path::With(isa)));
     let dtypes = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4_1];
-    let mut accepted_in_all = 0;
+    let drafters = [Who::Ngram, Who::Eagle, Who::Hybrid];
+    let mut accepted_by = [0; 3];
     for (seed, dtype) in dtypes.into_iter().enumerate() {
         let shape = TinyShape::usual(dtype);
         let model = TinyModel::new(shape, seed as u64);
@@ -105,12 +136,15 @@ fn speculation_changes_no_bit_on_any_path() {
             let mut dice = Dice::new(seed as u64);
             let requests = requests(&mut dice, 32);
             let one = Options { prompt_rows_max: 7, ..Options::default() };
-            let (plain, none) = answers(&model, path, 1, &requests, false, Options::default());
-            let (drafted, accepted) = answers(&model, path, 2, &requests, true, one);
-            assert_eq!(none, 0);
-            assert_eq!(plain, drafted, "{dtype}, {path:?}");
-            accepted_in_all += accepted;
+            let plain = answers(&model, path, 1, &requests, Who::Nobody, Options::default());
+            assert_eq!(plain.1, 0);
+            for (who, accepted_in_all) in drafters.iter().zip(&mut accepted_by) {
+                let (drafted, accepted) = answers(&model, path, 2, &requests, *who, one);
+                assert_eq!(plain.0, drafted, "{dtype}, {path:?}, {who:?}");
+                *accepted_in_all += accepted;
+            }
         }
     }
-    assert!(accepted_in_all > 100, "{accepted_in_all} drafted tokens were accepted");
+    let enough = accepted_by.iter().all(|&accepted| accepted > 100);
+    assert!(enough, "{drafters:?} had {accepted_by:?} tokens accepted");
 }

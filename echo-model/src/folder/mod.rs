@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use self::shard::Shard;
 use crate::error::ModelError;
+use crate::mapping::Mapping;
 
 /// Largest JSON file read, in bytes. Tokenizers of large vocabularies have some 17 MB.
 const JSON_MAX: u64 = 64 << 20;
@@ -56,6 +57,21 @@ impl Folder {
         } else {
             folder.add_indexed()?;
         }
+        Ok(folder)
+    }
+
+    /// A folder of `config.json` and `model.safetensors` that the program carries; `name` is for
+    /// messages.
+    pub fn built_in(name: &str, config: &str, tensors: &'static [u8]) -> Result<Self, ModelError> {
+        let path = PathBuf::from(name);
+        let config = serde_json::from_str(config).map_err(|error| ModelError::NotAModel {
+            path: path.join("config.json"),
+            why: format!("is not valid JSON: {error}"),
+        })?;
+        let mut folder =
+            Folder { path: path.clone(), config, shards: Vec::new(), tensors: BTreeMap::new() };
+        let file = "model.safetensors";
+        folder.add(Shard::new(path.join(file), file, Mapping::Static(tensors))?)?;
         Ok(folder)
     }
 
@@ -109,6 +125,14 @@ impl Folder {
         }
     }
 
+    /// The 64-bit integers of the tensor called `name`, if there is one.
+    pub fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, ModelError> {
+        match self.tensors.get(name) {
+            Some(&shard) => self.shards[shard as usize].integers(name).map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn add_indexed(&mut self) -> Result<(), ModelError> {
         let name = "model.safetensors.index.json";
         let index = self.json(name)?.ok_or_else(|| ModelError::NotAModel {
@@ -151,13 +175,16 @@ impl Folder {
     }
 
     fn add_shard(&mut self, name: &str) -> Result<(), ModelError> {
-        let shard = Shard::open(&self.path, name)?;
+        self.add(Shard::open(&self.path, name)?)
+    }
+
+    fn add(&mut self, shard: Shard) -> Result<(), ModelError> {
         let place = self.shards.len() as u32;
         for tensor in shard.names() {
             if let Some(other) = self.tensors.insert(tensor.clone(), place) {
                 let other = self.shards[other as usize].name();
                 return Err(ModelError::Safetensors {
-                    path: self.path.join(name),
+                    path: self.path.join(shard.name()),
                     why: format!("tensor `{tensor}` lies in {other} too"),
                 });
             }

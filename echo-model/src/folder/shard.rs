@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use echo_core::DType;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
 use super::FolderTensor;
@@ -29,6 +29,11 @@ impl Shard {
     pub(super) fn open(folder: &Path, name: &str) -> Result<Self, ModelError> {
         let path = folder.join(name);
         let bytes = Mapping::open(&path)?;
+        Self::new(path, name, bytes)
+    }
+
+    /// A file whose bytes are at hand; `path` is for messages.
+    pub(super) fn new(path: PathBuf, name: &str, bytes: Mapping) -> Result<Self, ModelError> {
         let fault = |why| ModelError::Safetensors { path: path.clone(), why };
         let declared = bytes.first_chunk().map(|len| u64::from_le_bytes(*len));
         if let Some(declared) = declared.filter(|&len| len > HEADER_MAX) {
@@ -51,22 +56,42 @@ impl Shard {
 
     /// The tensor called `name`, which must be one of [`names`](Self::names).
     pub(super) fn tensor(&self, name: &str) -> Result<FolderTensor<'_>, ModelError> {
-        let fault = |why| ModelError::Safetensors { path: self.path.clone(), why };
-        let info = self.metadata.info(name);
-        let info = info.ok_or_else(|| fault(format!("tensor `{name}` is not in the header")))?;
+        let (info, bytes) = self.stored(name)?;
         let dtype = match info.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             other => {
-                return Err(fault(format!(
+                return Err(self.fault(format!(
                     "tensor `{name}` has element type {other:?}; supported are F32, F16 and BF16"
                 )));
             }
         };
+        Ok(FolderTensor { dtype, shape: &info.shape, bytes })
+    }
+
+    /// The integers of the tensor called `name`, which must be one of [`names`](Self::names).
+    pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, ModelError> {
+        let (info, bytes) = self.stored(name)?;
+        if info.dtype != Dtype::I64 {
+            let why = format!("tensor `{name}` has element type {:?}, not I64", info.dtype);
+            return Err(self.fault(why));
+        }
+        let (numbers, _) = bytes.as_chunks::<8>();
+        Ok(numbers.iter().map(|&number| i64::from_le_bytes(number)).collect())
+    }
+
+    fn stored(&self, name: &str) -> Result<(&TensorInfo, &[u8]), ModelError> {
+        let info = self.metadata.info(name);
+        let info =
+            info.ok_or_else(|| self.fault(format!("tensor `{name}` is not in the header")))?;
         let (from, to) = info.data_offsets;
         let bytes = self.bytes.get(self.data + from..self.data + to);
-        let bytes = bytes.ok_or_else(|| fault(format!("tensor `{name}` ends beyond the file")))?;
-        Ok(FolderTensor { dtype, shape: &info.shape, bytes })
+        let beyond = || self.fault(format!("tensor `{name}` ends beyond the file"));
+        Ok((info, bytes.ok_or_else(beyond)?))
+    }
+
+    fn fault(&self, why: String) -> ModelError {
+        ModelError::Safetensors { path: self.path.clone(), why }
     }
 }

@@ -84,6 +84,11 @@ impl LlamaTarget {
         &self.config
     }
 
+    /// Its embedding, on the device.
+    pub fn embedding(&self) -> Weight {
+        self.embedding
+    }
+
     /// From now on keeps the residual stream after each of these layers, counted from 0, for every
     /// row of the last forward. Panics if there is no such layer.
     pub fn tap(&mut self, layers: [usize; 3]) -> Result<Taps, DeviceError> {

@@ -5,8 +5,9 @@
 //! engine's super-tree and its packer.
 
 mod blocks;
+mod head;
 mod model;
-mod rows;
 
+pub use crate::rows::Rows;
+pub use head::tiny_head;
 pub use model::{TinyModel, TinyShape};
-pub use rows::Rows;

@@ -51,6 +51,49 @@ impl Rows {
         }
     }
 
+    /// The same with room for `rows` rows of `seqs` sequences that see `seen` slots in all.
+    pub fn with_capacity(words: usize, rows: usize, seqs: usize, seen: usize) -> Self {
+        let mut all = Rows::new(words);
+        for numbers in [&mut all.token, &mut all.position, &mut all.slot, &mut all.prefix_len] {
+            numbers.reserve(rows);
+        }
+        for numbers in [&mut all.seqs, &mut all.drafted_start] {
+            numbers.reserve(seqs);
+        }
+        for numbers in [&mut all.row_start, &mut all.table_start] {
+            numbers.reserve(seqs + 1);
+        }
+        all.ancestors.reserve(rows * words);
+        all.sampled.reserve(rows);
+        all.table.reserve(seen);
+        all
+    }
+
+    /// Forgets all rows and keeps the room.
+    pub fn clear(&mut self) {
+        for numbers in [&mut self.token, &mut self.position, &mut self.slot, &mut self.prefix_len] {
+            numbers.clear();
+        }
+        for numbers in [&mut self.seqs, &mut self.drafted_start, &mut self.table] {
+            numbers.clear();
+        }
+        for numbers in [&mut self.row_start, &mut self.table_start] {
+            numbers.truncate(1);
+        }
+        self.ancestors.clear();
+        self.sampled.clear();
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.token.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.token.is_empty()
+    }
+
     /// Begins the sequence at place `seq`, whose first tokens are cached in `cached`. Places
     /// ascend.
     pub fn sequence(&mut self, seq: u32, cached: &[Slot]) {
@@ -61,12 +104,23 @@ impl Rows {
         self.table_start.push(self.table.len() as u32);
     }
 
+    /// Lets the rows that follow see one more cached slot.
+    pub fn cached(&mut self, slot: Slot) {
+        self.table.push(slot);
+        *self.table_start.last_mut().expect("a sequence") = self.table.len() as u32;
+    }
+
     /// Adds the sequence's next committed token, which wants no verdict.
     pub fn context(&mut self, token: Token, slot: Slot) {
         let start = self.table_start[self.seqs.len() - 1];
+        self.context_at(token, slot, self.table.len() as u32 - start);
+    }
+
+    /// The same, at a position that is not the number of the slots it sees.
+    pub fn context_at(&mut self, token: Token, slot: Slot, position: u32) {
+        let start = self.table_start[self.seqs.len() - 1];
         self.table.push(slot);
-        let seen = self.table.len() as u32 - start;
-        self.push(token, slot, seen - 1, seen);
+        self.push(token, slot, position, self.table.len() as u32 - start);
         *self.drafted_start.last_mut().expect("a sequence") = self.token.len() as u32;
         *self.table_start.last_mut().expect("a sequence") = self.table.len() as u32;
     }
