@@ -18,8 +18,10 @@ pub(crate) struct EngineArgs {
     /// What quantised weights meet: `int8` (fast) or `float` (exact to single precision)
     #[arg(long, default_value = "int8")]
     pub(crate) activations: String,
-    /// Who proposes tokens: `ngram` or `none`
-    #[arg(long, default_value = "ngram")]
+    /// Who proposes tokens: `eagle:FOLDER` (a learned head), `ngram` (what the text repeats),
+    /// `hybrid:FOLDER` (both), `none`, or `auto`: both if a head for the model comes with the
+    /// program, else `ngram`
+    #[arg(long, default_value = "auto")]
     pub(crate) drafter: String,
     /// Where drafting goes on: `always`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1) or
     /// `sparse:DEPTH=TAU,…`

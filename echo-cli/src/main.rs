@@ -5,11 +5,14 @@
 mod bench;
 mod doctor;
 mod engine_args;
+mod harvest;
+mod heads;
 mod inspect;
 mod model;
 mod registry;
 mod run;
 mod setup;
+mod team;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +32,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure plain decoding and the policies on real prompts, and compare their outputs
     Bench(bench::BenchArgs),
+    /// Let the model write texts and record its hidden states, to train a drafter on
+    Harvest(harvest::HarvestArgs),
     /// Show what is in a model file or folder
     Inspect(inspect::InspectArgs),
     /// Show what this machine offers, and whether the default model is there
@@ -39,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Harvest(args) => harvest::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     };

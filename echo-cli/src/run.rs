@@ -3,6 +3,7 @@
 use crate::engine_args::EngineArgs;
 use crate::registry;
 use crate::setup::{self, Loaded};
+use crate::team::Team;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_core::{Sampling, Token};
@@ -134,10 +135,10 @@ fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
     let limits = flags.limits(usize::from(args.batch), loaded.checkpoint.config().context);
     limits.check()?;
     let gate = registry::gate(&flags.gate)?;
-    let mut target = loaded.target(&limits)?;
-    let cost = || setup::measure(target.as_mut(), &limits, 3);
+    let mut team = Team::load(loaded, &limits, [flags.drafter.as_str()])?;
+    let cost = || setup::measure(team.target(), &limits, 3);
     let solver = registry::solver(&flags.solver, &limits, cost)?;
-    let drafter = setup::drafter(&flags.drafter, &limits)?;
+    let (target, drafter) = team.lend(&flags.drafter);
     let vocab = Arc::clone(&loaded.tokenizer) as _;
     let parts = Parts { target, drafter, gate, solver, vocab };
     let options = Options { budget: flags.budget, ..Options::default() };

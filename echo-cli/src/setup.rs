@@ -6,11 +6,10 @@ use anyhow::{Context, Result};
 use echo_core::{Kernels, Limits, Target, Token};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_model::llama::{LlamaTarget, LoadProgress};
-use echo_model::ngram::{NgramDrafter, NgramOptions};
 use echo_model::template::{ChatTemplate, Message, RenderOptions};
 use echo_model::tokenizer::Tokenizer;
 use echo_model::{Checkpoint, ModelError};
-use echo_runtime::{NoDraft, Profile, profile};
+use echo_runtime::{Profile, profile};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,13 +49,23 @@ impl Loaded {
         template: &ChatTemplate,
         messages: &[Message],
     ) -> Result<Vec<Token>> {
+        self.encode_messages(template, messages, true)
+    }
+
+    /// The tokens of a chat, with the start of the answer if `answer`.
+    pub(crate) fn encode_messages(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        answer: bool,
+    ) -> Result<Vec<Token>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let options = RenderOptions { add_generation_prompt: true, now_s: now as i64 };
+        let options = RenderOptions { add_generation_prompt: answer, now_s: now as i64 };
         Ok(template.encode(&self.tokenizer, messages, &options)?)
     }
 
     /// Reads the weights, with a bar on standard error while it takes.
-    pub(crate) fn target(&self, limits: &Limits) -> Result<Box<dyn Target>> {
+    pub(crate) fn llama(&self, limits: &Limits) -> Result<LlamaTarget> {
         let start = Instant::now();
         let bar = ProgressBar::new(0).with_style(
             ProgressStyle::with_template("loading {bar:30} {pos}/{len} tensors {elapsed}")
@@ -73,16 +82,7 @@ impl Loaded {
         if start.elapsed() > Duration::from_secs(2) {
             eprintln!("loaded {} in {:.1?}", self.path.display(), start.elapsed());
         }
-        Ok(Box::new(target))
-    }
-}
-
-/// The drafter that `name` means.
-pub(crate) fn drafter(name: &str, limits: &Limits) -> Result<Box<dyn echo_core::Drafter>> {
-    match name {
-        "none" => Ok(Box::new(NoDraft)),
-        "ngram" => Ok(Box::new(NgramDrafter::new(NgramOptions::usual(), limits))),
-        _ => Err(registry::unknown("drafter", name, &["none", "ngram"])),
+        Ok(target)
     }
 }
 

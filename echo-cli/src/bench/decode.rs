@@ -6,9 +6,10 @@ use super::rows::{self, Row};
 use super::{Plan, table};
 use crate::engine_args::EngineArgs;
 use crate::registry;
-use crate::setup::{self, Loaded};
+use crate::setup::Loaded;
+use crate::team::Team;
 use anyhow::Result;
-use echo_core::{Limits, Sampling, SeqId, Target, Token};
+use echo_core::{Limits, Sampling, SeqId, Token};
 use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Output, Parts, Profile, Request, Stage, StepStats, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -59,10 +60,10 @@ struct Sample {
 /// machine does not fall on one row alone.
 pub(crate) fn measure(
     setting: &Setting<'_>,
-    mut target: Box<dyn Target>,
+    team: &mut Team,
     requests: &[Request],
     curve: &[Forward],
-) -> Result<(Vec<Decoded>, Box<dyn Target>)> {
+) -> Result<Vec<Decoded>> {
     let plan = setting.plan;
     let rows = rows::all(setting.args);
     let runs = plan.concurrency.len() * plan.repeat * rows.len();
@@ -77,9 +78,7 @@ pub(crate) fn measure(
         for _ in 0..plan.repeat {
             for (row, samples) in rows.iter().zip(&mut samples) {
                 bar.set_message(format!("{} at {concurrency}", row.name));
-                let (sample, back) = run(setting, row, concurrency, target, requests, curve)?;
-                target = back;
-                samples.push(sample);
+                samples.push(run(setting, row, concurrency, team, requests, curve)?);
                 bar.inc(1);
             }
         }
@@ -90,7 +89,7 @@ pub(crate) fn measure(
         }
     }
     bar.finish_and_clear();
-    Ok((decoded, target))
+    Ok(decoded)
 }
 
 /// The first turn of each prompt through the model's chat template.
@@ -108,21 +107,22 @@ pub(crate) fn requests(loaded: &Loaded, prompts: &[Prompt], plan: &Plan) -> Resu
     prompts.iter().enumerate().map(request).collect()
 }
 
-/// Answers all requests, `concurrency` at a time, and gives the target back.
+/// Answers all requests, `concurrency` at a time.
 fn run(
     setting: &Setting<'_>,
     row: &Row,
     concurrency: usize,
-    target: Box<dyn Target>,
+    team: &mut Team,
     requests: &[Request],
     curve: &[Forward],
-) -> Result<(Sample, Box<dyn Target>)> {
-    let mut engine = assemble(setting, row, concurrency, target, requests.len(), curve)?;
+) -> Result<Sample> {
+    let mut engine = assemble(setting, row, concurrency, team, requests.len(), curve)?;
     for request in requests {
         engine.submit(request.clone())?;
     }
     let sample = drain(&mut engine, requests.len())?;
-    Ok((sample, engine.into_parts().target))
+    team.take_back(&row.drafter, engine.into_parts());
+    Ok(sample)
 }
 
 /// An engine that decodes as `row` says, with room for `concurrency` live and `queue` waiting
@@ -131,7 +131,7 @@ pub(crate) fn assemble(
     setting: &Setting<'_>,
     row: &Row,
     concurrency: usize,
-    target: Box<dyn Target>,
+    team: &mut Team,
     queue: usize,
     curve: &[Forward],
 ) -> Result<Engine> {
@@ -151,13 +151,11 @@ pub(crate) fn assemble(
         };
         Ok(curve.iter().map(of).collect())
     };
-    let parts = Parts {
-        target,
-        drafter: setup::drafter(&row.drafter, &limits)?,
-        gate: registry::gate(&row.gate)?,
-        solver: registry::solver(&row.solver, &limits, profile)?,
-        vocab: Arc::clone(&setting.loaded.tokenizer) as _,
-    };
+    let gate = registry::gate(&row.gate)?;
+    let solver = registry::solver(&row.solver, &limits, profile)?;
+    let (target, drafter) = team.lend(&row.drafter);
+    let parts =
+        Parts { target, drafter, gate, solver, vocab: Arc::clone(&setting.loaded.tokenizer) as _ };
     let options =
         Options { budget: row.budget, queue_max: queue, prefix_cache: false, ..Options::default() };
     Ok(Engine::new(parts, limits, options)?)

@@ -15,6 +15,7 @@ mod table;
 
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
+use crate::team::Team;
 use anyhow::{Result, bail};
 use clap::Args;
 use kernels::Timed;
@@ -97,19 +98,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let requests = decode::requests(&loaded, &prompts, &plan)?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
     let limits = rows::limits(&args.engine, seqs, &loaded, longest)?;
-    let mut target = loaded.target(&limits)?;
-    report.forward = forward::measure(target.as_mut(), &limits, plan.repeat)?;
+    let rows = rows::all(&args.engine);
+    let mut team = Team::load(&loaded, &limits, rows.iter().map(|row| row.drafter.as_str()))?;
+    report.forward = forward::measure(team.target(), &limits, plan.repeat)?;
     forward::print(&report.forward);
-    report.shares = kernels::measure(&timed, target.as_mut(), &limits)?;
+    report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
     let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
-    let (decoded, target) = decode::measure(&setting, target, &requests, &report.forward)?;
-    report.decode = decoded;
+    report.decode = decode::measure(&setting, &mut team, &requests, &report.forward)?;
     decode::print(&report.decode, &plan);
     if args.peer.is_some() {
         match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
             Ok(peer) => {
-                report.peer = peer::measure(&setting, peer, target, &requests, &report.forward)?;
+                report.peer = peer::measure(&setting, peer, &mut team, &requests, &report.forward)?;
                 peer::print(&report.peer);
             }
             Err(error) => eprintln!("note: no comparison with llama.cpp: {error:#}"),

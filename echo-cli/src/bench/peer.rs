@@ -7,8 +7,9 @@ use super::decode::{Setting, assemble, median};
 use super::forward::Forward;
 use super::rows::{self, PLAIN, Row};
 use super::table;
+use crate::team::Team;
 use anyhow::{Context, Result, anyhow, bail};
-use echo_core::{Target, Token};
+use echo_core::Token;
 use echo_runtime::{Output, Request, Stops, profile};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ enum Task {
 pub(crate) fn measure(
     setting: &Setting<'_>,
     mut peer: Peer,
-    mut target: Box<dyn Target>,
+    team: &mut Team,
     requests: &[Request],
     curve: &[Forward],
 ) -> Result<Vec<Compared>> {
@@ -125,9 +126,7 @@ pub(crate) fn measure(
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let turn = |i: usize| prompts[(round + i) % prompts.len()].clone();
-            let (rate, back) = ours_at(setting, task, &turn, target, curve)?;
-            target = back;
-            ours.push(rate);
+            ours.push(ours_at(setting, task, &turn, team, curve)?);
             theirs.push(theirs_at(&mut peer, task, &turn)?);
         }
         compared.push(Compared { name, ours, theirs });
@@ -140,15 +139,15 @@ fn ours_at(
     setting: &Setting<'_>,
     task: &Task,
     prompt: &dyn Fn(usize) -> Vec<Token>,
-    mut target: Box<dyn Target>,
+    team: &mut Team,
     curve: &[Forward],
-) -> Result<(f64, Box<dyn Target>)> {
+) -> Result<f64> {
     let row = |name| rows::all(setting.args).into_iter().find(|row: &Row| row.name == name);
     let (name, prompts, tokens) = match task {
         Task::Rows(n) => {
-            let timed = profile(target.as_mut(), &setting.limits, &[*n], &[KV_LEN], 1)?;
+            let timed = profile(team.target(), &setting.limits, &[*n], &[KV_LEN], 1)?;
             let Some(timed) = timed.first() else { bail!("no room for {n} rows") };
-            return Ok((*n as f64 / timed.time.as_secs_f64(), target));
+            return Ok(*n as f64 / timed.time.as_secs_f64());
         }
         Task::Decode(n) => (PLAIN, (0..*n).map(prompt).collect(), TOKENS + 1),
         Task::Prefill => (PLAIN, vec![long(prompt)], 1),
@@ -156,7 +155,7 @@ fn ours_at(
     };
     let row = row(name).expect("a row of the table");
     let prompts: Vec<Vec<Token>> = prompts;
-    let mut engine = assemble(setting, &row, prompts.len(), target, 0, curve)?;
+    let mut engine = assemble(setting, &row, prompts.len(), team, 0, curve)?;
     let n = prompts.len();
     for prompt in prompts {
         let stops = Stops { max_tokens: Some(tokens), ignore_eos: true, ..Stops::default() };
@@ -181,7 +180,8 @@ fn ours_at(
         }
         _ => bail!("the prompts left nothing to decode"),
     };
-    Ok((rate, engine.into_parts().target))
+    team.take_back(&row.drafter, engine.into_parts());
+    Ok(rate)
 }
 
 /// Units per second of the peer.

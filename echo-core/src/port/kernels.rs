@@ -54,10 +54,10 @@ impl Heads {
 
 /// The operations a model's forward is made of; one method per row of KERNELS.md, nothing else.
 ///
-/// Operations enqueue and return; [`Kernels::sample_rows`], [`Kernels::topk_logprob`] and [`Device::read`] wait. Every
-/// operation is *row-pure*: the bits of an output row depend on that row's own inputs (for
-/// attention: the rows it sees, in order of position) and on nothing else, however many rows share
-/// the call. Accumulation runs in one fixed order for every number of rows.
+/// Operations enqueue and return; [`Kernels::sample_rows`], [`Kernels::topk_logprob`] and
+/// [`Device::read`] wait. Every operation is *row-pure*: the bits of an output row depend on that
+/// row's own inputs (for attention: the rows it sees, in order of position) and on nothing else,
+/// however many rows share the call. Accumulation runs in one fixed order for every number of rows.
 ///
 /// The exact meaning of each operation is the header of its reference in `echo-kernels-cpu`.
 pub trait Kernels: Device {

@@ -56,7 +56,8 @@ fn compare(actual: &TopK, expected: &TopK) -> Result<(), String> {
         return Err(format!("columns {:?}, expected {:?}", actual.column, expected.column));
     }
     for (i, (&a, &e)) in actual.log_prob.iter().zip(&expected.log_prob).enumerate() {
-        if a != e && !((a - e).abs() <= CLOSE * e.abs().max(1.0)) {
+        let near = (a - e).abs() <= CLOSE * e.abs().max(1.0);
+        if a != e && !near {
             return Err(format!("log-probability {i} is {a}, expected {e}"));
         }
     }

@@ -50,7 +50,7 @@ impl Fast {
 fn select(x: &[f32], columns: &mut [u32], values: &mut [f32]) {
     let mut held = 0;
     for (i, &l) in x.iter().enumerate() {
-        if held == values.len() && !(l > values[held - 1]) {
+        if held == values.len() && (l <= values[held - 1] || l.is_nan()) {
             continue;
         }
         let value = if l.is_nan() { f32::NEG_INFINITY } else { l };

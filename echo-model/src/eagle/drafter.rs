@@ -239,7 +239,7 @@ impl EagleDrafter {
 impl Drafter for EagleDrafter {
     fn settle(&mut self, settled: Settled<'_>) {
         // A prompt's states are gone after the next forward, and a draft may not begin before it.
-        if self.ledger.note(settled) {
+        if self.ledger.note(&settled) {
             self.failure = self.absorb(settled.batch, None).err();
         }
     }

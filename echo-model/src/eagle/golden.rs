@@ -67,9 +67,10 @@ fn drafter_after(golden: &Golden, chunks: &[usize], decodes: bool) -> EagleDraft
         rows.sequence(0, &slots);
         for p in read..read + chunk {
             let slot = 40 - p as u32;
-            match decodes {
-                true => rows.root(golden.tokens[p], slot),
-                false => rows.context(golden.tokens[p], slot),
+            if decodes {
+                rows.root(golden.tokens[p], slot);
+            } else {
+                rows.context(golden.tokens[p], slot);
             }
         }
         let taps = &golden.taps[read * 120..(read + chunk) * 120];

@@ -79,7 +79,7 @@ impl Head {
         let layers = self.layers.unwrap_or_else(usual);
         if layers.iter().any(|&layer| layer >= n) {
             let why = format!("reads layers {layers:?}; the target has {n}");
-            return Err(self.mismatch("eagle_aux_hidden_state_layer_ids", why));
+            return Err(self.mismatch("eagle_aux_hidden_state_layer_ids", &why));
         }
         Ok(layers)
     }
@@ -93,7 +93,7 @@ impl Head {
         for (field, own, wanted) in sizes {
             if own != wanted {
                 let why = format!("is {own}, the target's is {wanted}");
-                return Err(self.mismatch(field, why));
+                return Err(self.mismatch(field, &why));
             }
         }
         self.layers(target).map(|_| ())
@@ -138,7 +138,7 @@ impl Head {
         format!("{layer}{name}")
     }
 
-    fn mismatch(&self, field: &str, why: String) -> ModelError {
+    fn mismatch(&self, field: &str, why: &str) -> ModelError {
         let why = format!("{why}; give the head that was trained for this target");
         ModelError::config(&self.path().join("config.json"), field, why)
     }

@@ -38,7 +38,7 @@ impl Ledger {
 
     /// Notes the committed rows of a forward; those of the last that nobody asked for are lost,
     /// and their slots stay without entry. Returns whether there are rows of a prompt.
-    pub(super) fn note(&mut self, settled: Settled<'_>) -> bool {
+    pub(super) fn note(&mut self, settled: &Settled<'_>) -> bool {
         let packed = settled.packed;
         self.notes.clear();
         let mut has_prompt = false;

@@ -18,6 +18,7 @@ mod drafter;
 mod golden;
 mod head;
 mod ledger;
+mod load;
 mod network;
 mod quantise;
 mod recorder;

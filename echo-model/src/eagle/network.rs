@@ -8,16 +8,14 @@
 
 use super::buffers::Buffers;
 use super::head::Head;
+use super::load::{Loading, output_rows};
 use super::quantise::to_q8_0;
 use crate::config::ModelConfig;
-use crate::error::ModelError;
 use crate::llama::{LlamaTarget, LoadError, Taps};
-use crate::role::Role;
 use crate::rope::rope_table;
-use crate::tensor::Tensor;
 use crate::weights::Weights;
 use echo_core::port::{Buffer, Data, Element, Heads, Kernels, Mat, Stage, Weight};
-use echo_core::{DeviceError, Limits, PackedView, Token, TopK};
+use echo_core::{DeviceError, Limits, PackedView, TopK};
 use std::sync::Arc;
 
 /// An EAGLE-3 head on a device.
@@ -72,21 +70,7 @@ impl Network {
         let heads = Heads { n_q, n_kv, dim: head_dim };
         let (q, kv, drafted) = (n_q * head_dim, n_kv * head_dim, head.tokens().len());
         let device = kernels.as_ref();
-        let matrix = |names: &[(&str, (usize, usize))]| -> Result<Weight, LoadError> {
-            let tensors = names
-                .iter()
-                .map(|&(name, shape)| Ok(to_q8_0(head.tensor(name, shape)?)))
-                .collect::<Result<Vec<Tensor<'_>>, ModelError>>()?;
-            let parts: Vec<_> = tensors.iter().map(Tensor::view).collect();
-            Ok(device.weight(&parts)?)
-        };
-        let vector = |name: &str| -> Result<Buffer, LoadError> {
-            let tensor = head.tensor(name, (1, hidden))?;
-            let values = tensor.to_f32().expect("safetensors are not quantised");
-            let buffer = device.alloc(Element::F32, values.len(), "norm weights of the head")?;
-            device.write(buffer, 0, Data::F32(&values))?;
-            Ok(buffer)
-        };
+        let load = Loading { device, head, hidden };
         let angles = rope_table(&config, limits.context_max + limits.depth_max + 1);
         let rope = device.alloc(Element::F32, angles.len(), "rotary angles of the head")?;
         device.write(rope, 0, Data::F32(&angles))?;
@@ -107,22 +91,22 @@ impl Network {
                 ..*limits
             })?,
             embedding,
-            fc: matrix(&[("fc.weight", (hidden, 3 * hidden))])?,
-            embedding_norm: vector(".input_layernorm.weight")?,
-            hidden_norm: vector(".hidden_norm.weight")?,
-            qkv: matrix(&[
+            fc: load.matrix(&[("fc.weight", (hidden, 3 * hidden))])?,
+            embedding_norm: load.vector(".input_layernorm.weight")?,
+            hidden_norm: load.vector(".hidden_norm.weight")?,
+            qkv: load.matrix(&[
                 (".self_attn.q_proj.weight", (q, 2 * hidden)),
                 (".self_attn.k_proj.weight", (kv, 2 * hidden)),
                 (".self_attn.v_proj.weight", (kv, 2 * hidden)),
             ])?,
-            o: matrix(&[(".self_attn.o_proj.weight", (hidden, q))])?,
-            ffn_norm: vector(".post_attention_layernorm.weight")?,
-            gate_up: matrix(&[
+            o: load.matrix(&[(".self_attn.o_proj.weight", (hidden, q))])?,
+            ffn_norm: load.vector(".post_attention_layernorm.weight")?,
+            gate_up: load.matrix(&[
                 (".mlp.gate_proj.weight", (ffn, hidden)),
                 (".mlp.up_proj.weight", (ffn, hidden)),
             ])?,
-            down: matrix(&[(".mlp.down_proj.weight", (hidden, ffn))])?,
-            norm: vector("norm.weight")?,
+            down: load.matrix(&[(".mlp.down_proj.weight", (hidden, ffn))])?,
+            norm: load.vector("norm.weight")?,
             lm_head,
             keys: device.alloc(Element::F32, kv_len, "keys of the head")?,
             values: device.alloc(Element::F32, kv_len, "values of the head")?,
@@ -226,15 +210,6 @@ impl Network {
     pub(super) fn zero_rows(&self) -> (u32, u32) {
         (self.buffers.fused_max as u32, self.buffers.kept_max as u32)
     }
-}
-
-/// The rows of the target's output head that belong to draft tokens.
-fn output_rows<'a>(weights: &'a dyn Weights, tokens: &[Token]) -> Result<Tensor<'a>, ModelError> {
-    let whole = weights.tensor(Role::Output)?;
-    let row = whole.bytes.len() / whole.rows;
-    let bytes = tokens.iter().flat_map(|&token| &whole.bytes[token as usize * row..][..row]);
-    let bytes: Vec<u8> = bytes.copied().collect();
-    Ok(Tensor { rows: tokens.len(), bytes: bytes.into(), ..whole })
 }
 
 impl Sources {

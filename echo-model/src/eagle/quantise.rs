@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 const LEN: usize = DType::Q8_0.block_len();
 
-/// The same matrix as Q8_0, each block scaled by its largest weight; as it is if it is quantised
+/// The same matrix as `Q8_0`, each block scaled by its largest weight; as it is if it is quantised
 /// already or its rows are not whole blocks.
 pub(super) fn to_q8_0(tensor: Tensor<'_>) -> Tensor<'_> {
     let whole = tensor.cols.is_multiple_of(LEN);
