@@ -31,7 +31,7 @@ fn main() {
 
     // Choose five rows and lay them out behind the prompt's first two tokens.
     let load = Load { n_seqs: 1, ..Load::default() };
-    let budget = Budget { rows: 5, tree_max: limits.tree_max, load };
+    let budget = Budget { rows: 5, tree_max: limits.tree_max, load, shares: &[] };
     let mut plan = Plan::default();
     plan.reset(tree.view().len(), 1);
     echo_budget::Uniform::default().choose(tree.view(), budget, &mut plan);

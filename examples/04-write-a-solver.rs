@@ -7,7 +7,7 @@ use echo_tree::{Drawing, check_plan, draw};
 struct Greedy;
 
 impl Solver for Greedy {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         // Siblings stand best first and parents before children, so a node is on its sequence's
         // best path if its parent is and no sibling came before it.
         for n in tree.roots()..tree.len() {
@@ -38,7 +38,7 @@ fn main() {
     let tree = drawing.tree.view();
     for rows in 2..=6 {
         let load = Load { n_seqs: 2, ..Load::default() };
-        let budget = Budget { rows, tree_max: 8, load };
+        let budget = Budget { rows, tree_max: 8, load, shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
         Greedy.choose(tree, budget, &mut plan);

@@ -89,12 +89,12 @@ fn goodput(between: Between) -> Goodput {
     Goodput::new(GoodputParams { cost, survival: Survival::identity() })
 }
 
-fn budget(n_seqs: usize, share: usize) -> Budget {
+fn budget(n_seqs: usize, share: usize) -> Budget<'static> {
     let load = Load { n_seqs, kv_len: KV_LEN, ..Load::default() };
-    Budget { rows: n_seqs * (1 + share), tree_max: 64, load }
+    Budget { rows: n_seqs * (1 + share), tree_max: 64, load, shares: &[] }
 }
 
-fn choose(solver: &mut dyn Solver, tree: &SuperTree, budget: Budget, plan: &mut Plan) {
+fn choose(solver: &mut dyn Solver, tree: &SuperTree, budget: Budget<'_>, plan: &mut Plan) {
     plan.reset(tree.view().len(), tree.view().roots());
     solver.choose(black_box(tree.view()), budget, plan);
     black_box(plan);

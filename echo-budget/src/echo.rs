@@ -204,7 +204,7 @@ impl Echo {
 }
 
 impl Solver for Echo {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let roots = tree.roots();
         let mut left = budget.rows.saturating_sub(roots);
         if left == 0 || tree.levels() < 2 {
@@ -251,7 +251,7 @@ mod tests {
     fn check(rows: usize, width: Width, weights: &[f32], text: &str) {
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
-        let budget = Budget { rows, tree_max: 5, load: Load::default() };
+        let budget = Budget { rows, tree_max: 5, load: Load::default(), shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
         let params = EchoParams { seed: 1, width, weights: weights.to_vec() };

@@ -24,7 +24,7 @@ impl Exact {
     }
 
     /// Expected tokens per microsecond of `plan`.
-    pub fn rate(&self, tree: SuperTreeView<'_>, budget: Budget, plan: &Plan) -> f64 {
+    pub fn rate(&self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> f64 {
         let GoodputParams { cost, survival } = &self.params;
         let tokens: f64 = plan
             .iter()
@@ -38,7 +38,7 @@ impl Exact {
 }
 
 impl Solver for Exact {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let roots = tree.roots();
         let n = (tree.len() - roots).min(Exact::NODES_MAX);
         let mut best = f64::NEG_INFINITY;
@@ -57,7 +57,7 @@ impl Solver for Exact {
     }
 }
 
-fn is_legal(tree: SuperTreeView<'_>, budget: Budget, plan: &Plan) -> bool {
+fn is_legal(tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> bool {
     let orphan = |n: usize| !plan.contains(tree.parent[n] as usize);
     let crowded = |root: usize| {
         let own = |&n: &usize| n >= tree.roots() && tree.seq[n] == tree.seq[root];
@@ -95,7 +95,7 @@ mod tests {
               5 -4";
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
-        let budget = Budget { rows: 8, tree_max: 9, load: Load::default() };
+        let budget = Budget { rows: 8, tree_max: 9, load: Load::default(), shares: &[] };
         let hinge = Hinge { ar_us: 100.0, gamma: 0.3, rows_knee: 1 };
         let cost = CostTable::hinge(hinge).unwrap();
         let mut plan = Plan::default();

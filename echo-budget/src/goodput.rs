@@ -45,7 +45,7 @@ impl Goodput {
 }
 
 impl Solver for Goodput {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let GoodputParams { cost, survival } = &self.params;
         let roots = tree.roots();
         self.ranking.read(tree);
@@ -161,7 +161,7 @@ mod tests {
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
         let load = Load { context_rows, ..Load::default() };
-        let budget = Budget { rows: 8, tree_max: 9, load };
+        let budget = Budget { rows: 8, tree_max: 9, load, shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
         let params = GoodputParams { cost, survival: Survival::identity() };

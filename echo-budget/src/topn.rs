@@ -34,7 +34,7 @@ impl TopN {
 }
 
 impl Solver for TopN {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let most = self.params.n.min(budget.tree_max);
         self.ranking.read(tree);
         let free = budget.rows.saturating_sub(tree.roots());
@@ -53,7 +53,7 @@ mod tests {
     fn check(n: usize, rows: usize, text: &str) {
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
-        let budget = Budget { rows, tree_max: 9, load: Load::default() };
+        let budget = Budget { rows, tree_max: 9, load: Load::default(), shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
         TopN::new(TopNParams { n }).choose(tree, budget, &mut plan);

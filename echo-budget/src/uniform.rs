@@ -15,7 +15,7 @@ pub struct Uniform {
 }
 
 impl Solver for Uniform {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let free = budget.rows.saturating_sub(tree.roots());
         let share = free.checked_div(tree.roots()).unwrap_or(0).min(budget.tree_max);
         if share == 0 {
@@ -47,7 +47,7 @@ mod tests {
         let tree = drawing.tree.view();
         // Two rows each are shared out, one is the remainder; sequence 1 has use for one of its
         // two.
-        let budget = Budget { rows: 7, tree_max: 9, load: Load::default() };
+        let budget = Budget { rows: 7, tree_max: 9, load: Load::default(), shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
         Uniform::default().choose(tree, budget, &mut plan);

@@ -45,7 +45,7 @@ fn naive_rerank(tree: SuperTreeView<'_>, most: usize, free: usize) -> Plan {
 }
 
 /// Algorithm 1, one node at a time.
-fn naive_echo(tree: SuperTreeView<'_>, budget: Budget, params: &EchoParams) -> Plan {
+fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) -> Plan {
     let path = path_scores(tree);
     let mut plan = Plan::default();
     plan.reset(tree.len(), tree.roots());
@@ -182,7 +182,7 @@ fn stopping_at_the_first_drop_is_caught() {
     let chain = vec![(0, -0.25), (1, -0.5), (2, -0.75), (3, -1.0)];
     let tree = Batch { families: vec![chain] }.in_order();
     let tree = tree.view();
-    let budget = Budget { rows: 5, tree_max: 9, load: Load::default() };
+    let budget = Budget { rows: 5, tree_max: 9, load: Load::default(), shares: &[] };
     let mut exact = Exact::new(params.clone());
     let best = solve(&mut exact, tree, budget);
     let rate = |b: usize| exact.rate(tree, budget, &naive_rerank(tree, 9, b));

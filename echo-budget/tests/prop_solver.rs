@@ -22,7 +22,7 @@ fn solvers(policy: &Policy) -> Vec<(&'static str, Box<dyn Solver>)> {
 struct OffByOne<S>(S);
 
 impl<S: Solver> Solver for OffByOne<S> {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         self.0.choose(tree, Budget { rows: budget.rows + 1, ..budget }, plan);
     }
 }
@@ -32,7 +32,7 @@ impl<S: Solver> Solver for OffByOne<S> {
 struct Trusting;
 
 impl Solver for Trusting {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let mut nodes: Vec<usize> = (tree.roots()..tree.len()).collect();
         nodes.sort_by(|&a, &b| tree.score[b].total_cmp(&tree.score[a]));
         nodes.iter().take(budget.rows - tree.roots()).for_each(|&n| plan.keep(n));
@@ -40,7 +40,7 @@ impl Solver for Trusting {
 }
 
 /// Whether `solver` ever breaks a rule on these questions.
-fn is_caught(solver: &mut dyn Solver, questions: &[(testkit::Batch, usize, Budget)]) -> bool {
+fn is_caught(solver: &mut dyn Solver, questions: &[(testkit::Batch, usize, Budget<'_>)]) -> bool {
     questions.iter().any(|(batch, free, budget)| {
         let tree = batch.in_order();
         let tree = tree.view();

@@ -42,7 +42,7 @@ pub use error::DeviceError;
 pub use id::{SeqId, Slot, Token};
 pub use keep::Keep;
 pub use limits::{Limits, LimitsError};
-pub use load::{Budget, Load};
+pub use load::{Budget, Load, Share};
 pub use packed::PackedView;
 pub use plan::Plan;
 pub use port::{Children, Device, Drafter, Gate, Kernels, Settled, Solver, Target, Vocab};

@@ -48,6 +48,34 @@ impl<'a> SuperTreeView<'a> {
         self.level_start[depth] as usize..self.level_start[depth + 1] as usize
     }
 
+    /// The nodes of level `depth`, sequence by sequence: place in the batch, and the nodes.
+    pub fn families(&self, depth: usize) -> impl Iterator<Item = (u32, Range<usize>)> + use<'a> {
+        let Range { start, end } = self.level(depth);
+        let seq = self.seq;
+        let mut at = start;
+        std::iter::from_fn(move || {
+            let first = at;
+            let owner = *seq.get(first).filter(|_| first < end)?;
+            while at < end && seq[at] == owner {
+                at += 1;
+            }
+            Some((owner, first..at))
+        })
+    }
+
+    /// The tree without the levels below `depth`.
+    pub fn up_to(&self, depth: usize) -> SuperTreeView<'a> {
+        let level_start = &self.level_start[..self.level_start.len().min(depth + 2)];
+        let n = level_start[level_start.len() - 1] as usize;
+        SuperTreeView {
+            parent: &self.parent[..n],
+            token: &self.token[..n],
+            seq: &self.seq[..n],
+            score: &self.score[..n],
+            level_start,
+        }
+    }
+
     /// Number of roots.
     pub fn roots(&self) -> usize {
         self.level(0).len()
@@ -79,17 +107,7 @@ impl<'a> Frontier<'a> {
 
     /// Its nodes sequence by sequence: place in the batch, and the nodes as indices into the tree.
     pub fn seqs(&self) -> impl Iterator<Item = (u32, Range<usize>)> + use<'a> {
-        let Range { start, end } = self.nodes();
-        let seq = self.tree.seq;
-        let mut at = start;
-        std::iter::from_fn(move || {
-            let first = at;
-            let owner = *seq.get(first).filter(|_| first < end)?;
-            while at < end && seq[at] == owner {
-                at += 1;
-            }
-            Some((owner, first..at))
-        })
+        self.tree.families(self.depth())
     }
 }
 
@@ -110,5 +128,19 @@ mod tests {
         assert_eq!(frontier.depth(), 1);
         assert_eq!(frontier.seqs().collect::<Vec<_>>(), [(0, 2..4), (2, 4..5)]);
         assert_eq!((tree.len(), tree.levels(), tree.roots()), (5, 2, 2));
+    }
+
+    #[test]
+    fn levels_are_cut_off_whole() {
+        let tree = SuperTreeView {
+            parent: &[0, 0, 1],
+            token: &[7, 1, 2],
+            seq: &[3; 3],
+            score: &[0.0, -1.0, -2.0],
+            level_start: &[0, 1, 2, 3],
+        };
+        let shape = |depth: usize| (tree.up_to(depth).len(), tree.up_to(depth).levels());
+        assert_eq!([0, 1, 2, 9].map(shape), [(1, 1), (2, 2), (3, 3), (3, 3)]);
+        assert_eq!(tree.families(1).collect::<Vec<_>>(), [(3, 1..2)]);
     }
 }

@@ -96,9 +96,9 @@ impl Grader {
         self.last.clear();
         for depth in 1..tree.levels().min(self.levels.len() + 1) {
             let mut roots = tree.level(0).zip(accepted_depth);
-            let mut below = (depth + 1 < tree.levels()).then(|| families(tree, depth + 1));
+            let mut below = (depth + 1 < tree.levels()).then(|| tree.families(depth + 1));
             let mut next = below.as_mut().and_then(Iterator::next);
-            for (seq, nodes) in families(tree, depth) {
+            for (seq, nodes) in tree.families(depth) {
                 let accepted = roots.find(|&(root, _)| tree.seq[root] == seq);
                 while next.as_ref().is_some_and(|(other, _)| *other < seq) {
                     next = below.as_mut().and_then(Iterator::next);
@@ -159,12 +159,6 @@ impl Level {
             *held = sample;
         }
     }
-}
-
-/// The nodes of one level, sequence by sequence.
-fn families(tree: SuperTreeView<'_>, depth: usize) -> impl Iterator<Item = (u32, Range<usize>)> {
-    let level_start = &tree.level_start[..=depth + 1];
-    SuperTreeView { level_start, ..tree }.frontier().seqs()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::kv::Kv;
 use crate::pool::Owner;
 use crate::prefix::{BLOCK, ROOT};
 use crate::sequence::Sequence;
-use echo_core::{BatchView, Limits, Slot, Token};
+use echo_core::{BatchView, Limits, Share, Slot, Token};
 
 /// The live sequences. What drafters may read lies in flat arrays; the rest in [`Sequence`].
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Batch {
     n_cached: Vec<u32>,
     seed: Vec<u64>,
     temperature: Vec<f32>,
+    /// What each may ask of the budget, `[seqs_max]`.
+    shares: Vec<Share>,
     live: Vec<Option<Box<Sequence>>>,
     n_live: usize,
 }
@@ -31,6 +33,7 @@ impl Batch {
             n_cached: vec![0; seqs],
             seed: vec![0; seqs],
             temperature: vec![0.0; seqs],
+            shares: vec![Share::EVEN; seqs],
             live: (0..seqs).map(|_| None).collect(),
             n_live: 0,
         }
@@ -46,6 +49,17 @@ impl Batch {
             seed: &self.seed,
             temperature: &self.temperature,
         }
+    }
+
+    /// What each sequence may ask of the budget, by place.
+    pub(crate) fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    /// Counts the steps in a row in which the sequence at `seq` had nodes and none was verified.
+    pub(crate) fn note_wait(&mut self, seq: u32, was_served: bool) {
+        let waited = &mut self.shares[seq as usize].waited;
+        *waited = if was_served { 0 } else { *waited + 1 };
     }
 
     /// Number of live sequences.
@@ -118,6 +132,11 @@ impl Batch {
         }
         self.seed[place] = sequence.request.sampling.seed;
         self.temperature[place] = sequence.request.sampling.temperature;
+        self.shares[place] = Share {
+            weight: sequence.request.draft_weight,
+            nodes_max: sequence.request.draft_nodes_max.unwrap_or(usize::MAX),
+            waited: 0,
+        };
         self.live[place] = Some(sequence);
         self.n_live += 1;
     }

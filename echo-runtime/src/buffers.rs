@@ -54,7 +54,7 @@ impl Buffers {
             tree.push_level(keep, children);
         }
         let load = Load { n_seqs: limits.seqs_max, ..Load::default() };
-        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load };
+        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load, shares: &[] };
         plan.reset(tree.view().len(), limits.seqs_max);
         solver.choose(tree.view(), budget, plan);
     }

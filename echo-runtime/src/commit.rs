@@ -69,11 +69,17 @@ pub(crate) fn commit(
     for &seq in &tree.seq[tree.roots()..] {
         batch.sequence_mut(seq).usage.drafted += 1;
     }
+    for (seq, _) in (1..tree.levels().min(2)).flat_map(|depth| tree.families(depth)) {
+        batch.note_wait(seq, false);
+    }
     let mut p = 0;
     for (s, &seq) in rows.seqs.iter().enumerate() {
         let committed = rows.row_start[s] as usize..rows.drafted_start[s] as usize;
         ledger.kept[committed.clone()].fill(true);
         batch.append_slots(seq, lease.keep(committed, seq));
+        if !rows.drafted(s).is_empty() {
+            batch.note_wait(seq, true);
+        }
         if p == paths.len() || paths.seq(p) != seq {
             continue;
         }

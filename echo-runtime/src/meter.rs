@@ -132,9 +132,15 @@ impl StepStats {
 pub(crate) struct Meter {
     pub(crate) last: StepStats,
     pub(crate) total: StepStats,
+    accepted: Option<f32>,
 }
 
 impl Meter {
+    /// The moving average of [`Load::accepted`].
+    pub(crate) fn accepted(&self) -> Option<f32> {
+        self.accepted
+    }
+
     /// Starts a step's clock.
     pub(crate) fn start(&mut self) -> Clock<'_> {
         self.last = StepStats::default();
@@ -182,5 +188,10 @@ impl Clock<'_> {
         last.committed = ledger.n_committed;
         let last = *last;
         self.meter.total.add(&last);
+        if last.verified > 0 {
+            let newest = last.accepted as f32 / last.seqs as f32;
+            let average = self.meter.accepted.unwrap_or(newest);
+            self.meter.accepted = Some(average + 0.2 * (newest - average));
+        }
     }
 }

@@ -32,6 +32,11 @@ pub struct Request {
     /// Deepest drafted level for this request; `Some(0)` decodes it plainly, `None` leaves it to
     /// the engine. The text is the same either way.
     pub draft_depth_max: Option<usize>,
+    /// Drafted nodes verified for this request in one step at most; `None` leaves it to the engine.
+    pub draft_nodes_max: Option<usize>,
+    /// What its accepted tokens are worth beside other requests' when rows are short; finite and
+    /// above 0, 1 is usual.
+    pub draft_weight: f32,
 }
 
 impl Request {
@@ -43,7 +48,14 @@ impl Request {
     /// A request with default sampling and no stops.
     pub fn new(prompt: Vec<Token>) -> Self {
         let (sampling, stops) = (Sampling::default(), Stops::default());
-        Request { prompt, sampling, stops, draft_depth_max: None }
+        Request {
+            prompt,
+            sampling,
+            stops,
+            draft_depth_max: None,
+            draft_nodes_max: None,
+            draft_weight: 1.0,
+        }
     }
 
     /// Refuses what can't be served, before anything is reserved for it.
@@ -63,6 +75,11 @@ impl Request {
         self.sampling
             .check(vocab.len(), limits.logprobs_max)
             .map_err(|e| RejectReason::BadParameter(e.to_string()))?;
+        let weight = self.draft_weight;
+        if !(weight.is_finite() && weight > 0.0) {
+            let why = format!("draft_weight is {weight}, must be finite and above 0");
+            return Err(RejectReason::BadParameter(why));
+        }
         self.check_stops()
     }
 

@@ -56,6 +56,7 @@ impl Schedule {
         n_waiting: usize,
         slots: usize,
         limits: &Limits,
+        accepted: Option<f32>,
     ) -> Load {
         let n_seqs = self.roots().count();
         let context_rows = self.chunk.iter().sum::<u32>() as usize - n_seqs;
@@ -67,6 +68,7 @@ impl Schedule {
             rows_free: limits.rows_max - context_rows,
             kv_free: slots - context_rows,
             kv_len: cached / n_seqs.max(1),
+            accepted,
         }
     }
 

@@ -23,13 +23,14 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         buffers;
 
     // Who plays, and how the rows of committed tokens are divided.
+    let accepted = meter.accepted();
     let mut clock = meter.start();
     admit(queue, batch, kv, drafter.as_mut());
     if batch.n_live() == 0 {
         return Ok(());
     }
     schedule.divide(batch, limits, options, kv.n_available());
-    let load = schedule.load(batch, queue.len(), kv.n_available(), limits);
+    let load = schedule.load(batch, queue.len(), kv.n_available(), limits, accepted);
     let rows = options.rows_for(load);
     clock.lap(Stage::Admit);
 
@@ -56,7 +57,7 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
     }
 
     // Choose the nodes most worth the target's time, parents always included.
-    let budget = Budget { rows, tree_max: limits.tree_max, load };
+    let budget = Budget { rows, tree_max: limits.tree_max, load, shares: batch.shares() };
     plan.reset(tree.view().len(), load.n_seqs);
     solver.choose(tree.view(), budget, plan);
     if let Err(fault) = check_plan(tree.view(), &budget, plan) {

@@ -101,7 +101,7 @@ fn a_row_without_numbers_ends_its_request_alone() {
 struct Unruly(usize);
 
 impl Solver for Unruly {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         match self.0 {
             0 => (0..tree.len()).take(budget.rows + 1).for_each(|n| plan.keep(n)),
             1 => plan.keep(tree.len() - 1),

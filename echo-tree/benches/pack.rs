@@ -70,7 +70,7 @@ fn bench(c: &mut Criterion) {
         let mut plan = Plan::default();
         plan.reset(tree.view().len(), tree.view().len());
         let load = echo_core::Load::default();
-        let budget = echo_core::Budget { rows: 65 * n_seqs, tree_max: 64, load };
+        let budget = echo_core::Budget { rows: 65 * n_seqs, tree_max: 64, load, shares: &[] };
         assert_eq!(check_plan(tree.view(), &budget, &plan), Ok(()));
         group.bench_function(BenchmarkId::new("check", n_seqs), |b| {
             b.iter(|| check_plan(black_box(tree.view()), &budget, &plan));

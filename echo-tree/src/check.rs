@@ -58,7 +58,7 @@ impl fmt::Display for PlanFault {
 impl std::error::Error for PlanFault {}
 
 /// Whether `plan` is legal for `tree` under `budget`: see [`Plan`]. Allocates nothing.
-pub fn check_plan(tree: SuperTreeView<'_>, budget: &Budget, plan: &Plan) -> Result<(), PlanFault> {
+pub fn check_plan(tree: SuperTreeView<'_>, budget: &Budget<'_>, plan: &Plan) -> Result<(), PlanFault> {
     if plan.nodes() != tree.len() {
         return Err(PlanFault::Coverage { plan: plan.nodes(), tree: tree.len() });
     }
@@ -116,7 +116,7 @@ mod tests {
               4 -1 *";
         let mut drawing = Drawing::parse(text).unwrap();
         change(&mut drawing.plan);
-        let budget = Budget { rows, tree_max, load: Load::default() };
+        let budget = Budget { rows, tree_max, load: Load::default(), shares: &[] };
         check_plan(drawing.tree.view(), &budget, &drawing.plan)
     }
 

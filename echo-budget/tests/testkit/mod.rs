@@ -84,7 +84,7 @@ impl Tree {
 }
 
 /// What `solver` chooses, as the engine would ask.
-pub(crate) fn solve(solver: &mut dyn Solver, tree: SuperTreeView<'_>, budget: Budget) -> Plan {
+pub(crate) fn solve(solver: &mut dyn Solver, tree: SuperTreeView<'_>, budget: Budget<'_>) -> Plan {
     let mut plan = Plan::default();
     plan.reset(tree.len(), tree.roots());
     solver.choose(tree, budget, &mut plan);
@@ -113,11 +113,11 @@ pub(crate) fn batch(
 }
 
 /// Rows beyond the roots, and the rest of a budget.
-pub(crate) fn budget() -> impl Strategy<Value = (usize, Budget)> {
+pub(crate) fn budget() -> impl Strategy<Value = (usize, Budget<'static>)> {
     (0_usize..40, 0_usize..12, 0_usize..20, 0_usize..300).prop_map(
         |(free, tree_max, context_rows, kv_len)| {
             let load = Load { context_rows, kv_len, ..Load::default() };
-            (free, Budget { rows: 0, tree_max, load })
+            (free, Budget { rows: 0, tree_max, load, shares: &[] })
         },
     )
 }

@@ -62,7 +62,7 @@ struct Scene {
     keep: Keep,
     plan: Plan,
     packed: Packed,
-    budget: Budget,
+    budget: Budget<'static>,
     depth_cap: Vec<u32>,
     slots: Vec<u32>,
 }
@@ -113,7 +113,7 @@ impl Scene {
             keep,
             plan: Plan::with_capacity(limits.nodes_max()),
             packed: Packed::new(&limits),
-            budget: Budget { rows, tree_max: CANDIDATES, load },
+            budget: Budget { rows, tree_max: CANDIDATES, load, shares: &[] },
             depth_cap,
             slots: (64..limits.kv_slots as u32).collect(),
             tree,

@@ -11,7 +11,7 @@ pub trait Solver: Send {
     /// The plan must be legal for any scores, NaN and infinities included: see [`Plan`]. The same
     /// tree and budget give the same plan. May use scratch of its own, but allocates nothing once
     /// it has seen a tree of this size.
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan);
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan);
 }
 
 const _: Option<&dyn Solver> = None;

@@ -6,7 +6,7 @@ use echo_core::{Budget, Plan, Solver, SuperTreeView};
 pub(crate) struct Greedy;
 
 impl Solver for Greedy {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget, plan: &mut Plan) {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let mut drafted = [0; 64];
         for n in tree.roots()..tree.len() {
             let drafted = &mut drafted[tree.seq[n] as usize];
