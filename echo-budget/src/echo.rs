@@ -16,24 +16,8 @@
 //! spent as long as nodes are left, paid for or not.
 
 use crate::ranking::{Ranking, node, score, winners};
+use crate::width::Width;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
-
-/// How many nodes an open sequence takes at one depth. The paper doesn't say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Width {
-    /// Its best one: a chain.
-    One,
-    /// Its best ones, at most this many: the paper's `k`.
-    Most(usize),
-    /// Those at least `mu` times as likely as the level's best, at most `most` (TALON's rule):
-    /// few where the draft is sure, many where it is torn.
-    Ratio {
-        /// Share of the best path's probability, `0..=1`; 0.03 in TALON.
-        mu: f32,
-        /// Nodes at most.
-        most: usize,
-    },
-}
 
 /// The choices the paper leaves open.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,7 +161,7 @@ impl Echo {
                 }
                 n += 1;
             }
-            let wanted = wanted(&self.asked[start..], width).min(self.room[root]);
+            let wanted = width.wanted(&self.asked[start..]).min(self.room[root]);
             let end = start + winners(&mut self.asked[start..], wanted).len();
             self.asked.truncate(end);
             if end > start {
@@ -225,20 +209,6 @@ impl Solver for Echo {
             left = self.deepen(tree, depth, left, plan);
         }
         self.widen(tree, left, plan);
-    }
-}
-
-/// How many of a sequence's candidates the width rule asks for.
-fn wanted(keys: &[u64], width: Width) -> usize {
-    match width {
-        Width::One => 1,
-        Width::Most(k) => k,
-        Width::Ratio { mu, most } => {
-            let cost = |key: u64| f32::from_bits((key >> 32) as u32);
-            let best = keys.iter().map(|&key| cost(key)).fold(f32::INFINITY, f32::min);
-            let bar = best - mu.ln();
-            keys.iter().filter(|&&key| cost(key) <= bar).count().min(most)
-        }
     }
 }
 

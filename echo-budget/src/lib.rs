@@ -7,8 +7,14 @@
 //!
 //! - [`Uniform`]: the same share for each sequence; the baseline.
 //! - [`TopN`]: the best `n` of each sequence, then the best of the batch (EAGLE-2's rerank).
+//! - [`OptTree`]: levels while they raise the expected length, then the best `n`.
+//! - [`Talon`]: level by level, whatever is nearly as likely as the level's best.
+//! - [`Tetris`]: so many rows per request, pooled over the batch.
+//! - [`DCut`]: of four cuts of the batch's drafts, the one with the most tokens per time.
+//! - [`Ema`]: one depth for the batch, from the moving average of what drafts gained.
 //! - [`Echo`]: seed, then depth, then width (Algorithm 1 of the ECHO paper).
 //! - [`Goodput`]: as many of the best nodes as maximise expected tokens per measured second.
+//! - [`Fair`]: any of them with weights, caps and a bound on waiting.
 //! - [`Exact`]: brute force over small trees; for tests and teaching only.
 //!
 //! All of them rank by the cumulative draft log-probability, made monotone along each path first,
@@ -18,23 +24,38 @@
 //! It deliberately knows no gate, no device and no clock: a [`CostTable`] is made of times that
 //! somebody else took.
 //!
-//! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`echo`], [`goodput`],
-//! [`exact`].
+//! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`], [`echo`],
+//! [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`], [`ema`]; then
+//! [`fair`].
 #![forbid(unsafe_code)]
 
 pub mod cost;
+pub mod dcut;
 pub mod echo;
+pub mod ema;
 pub mod exact;
+pub mod fair;
 pub mod goodput;
+pub mod opt_tree;
 mod ranking;
 pub mod survival;
+pub mod talon;
+pub mod tetris;
 pub mod topn;
 pub mod uniform;
+pub mod width;
 
 pub use cost::{Between, CostError, CostTable, Hinge, Sample};
-pub use echo::{Echo, EchoError, EchoParams, Width};
+pub use dcut::{DCut, DCutParams};
+pub use echo::{Echo, EchoError, EchoParams};
+pub use ema::{Ema, EmaParams, LadderError};
 pub use exact::Exact;
+pub use fair::{Fair, FairParams};
 pub use goodput::{Goodput, GoodputParams};
+pub use opt_tree::{DeltaError, OptTree, OptTreeParams};
 pub use survival::{Survival, SurvivalError};
+pub use talon::{RatioError, Talon, TalonParams};
+pub use tetris::{Tetris, TetrisParams};
 pub use topn::{TopN, TopNParams};
 pub use uniform::Uniform;
+pub use width::Width;

@@ -81,6 +81,16 @@ impl Ranking {
         }
     }
 
+    /// Gives each node the cost of its parent, so that no token's own score decides over it.
+    pub(crate) fn shift(&mut self, tree: SuperTreeView<'_>) {
+        self.bins.fill(0);
+        for n in (tree.roots()..tree.len()).rev() {
+            let parent = tree.parent[n] as usize;
+            self.cost[n] = if parent < tree.roots() { 0 } else { self.cost[parent] };
+            self.bins[(self.cost[n] >> BIN_SHIFT) as usize] += 1;
+        }
+    }
+
     /// The key of `node`, which must be in the running.
     pub(crate) fn key(&self, node: usize) -> u64 {
         key(self.cost[node], node)

@@ -63,7 +63,17 @@ impl<'a> SuperTreeView<'a> {
         })
     }
 
+    /// The nodes of level `depth` that belong to the sequence at place `seq`.
+    pub fn family(&self, depth: usize, seq: u32) -> Range<usize> {
+        let level = self.level(depth);
+        let owners = &self.seq[level.clone()];
+        let start = owners.partition_point(|&s| s < seq);
+        let len = owners[start..].partition_point(|&s| s == seq);
+        level.start + start..level.start + start + len
+    }
+
     /// The tree without the levels below `depth`.
+    #[must_use]
     pub fn up_to(&self, depth: usize) -> SuperTreeView<'a> {
         let level_start = &self.level_start[..self.level_start.len().min(depth + 2)];
         let n = level_start[level_start.len() - 1] as usize;
@@ -142,5 +152,6 @@ mod tests {
         let shape = |depth: usize| (tree.up_to(depth).len(), tree.up_to(depth).levels());
         assert_eq!([0, 1, 2, 9].map(shape), [(1, 1), (2, 2), (3, 3), (3, 3)]);
         assert_eq!(tree.families(1).collect::<Vec<_>>(), [(3, 1..2)]);
+        assert_eq!([2, 3, 4].map(|seq| tree.family(1, seq)), [1..1, 1..2, 2..2]);
     }
 }

@@ -9,6 +9,7 @@
 //! - [`Dense`]: one threshold per depth, looked at everywhere.
 //! - [`Sparse`]: thresholds at a few depths only; elsewhere the drafter runs ahead unasked. The
 //!   gate of the ECHO paper.
+//! - [`Ddd`]: one threshold on the probability of the whole beam, at a few depths.
 //!
 //! Calibration finds where the confidence is worth asking: graded rounds ([`Grader`]) give, per
 //! depth, an area under the ROC curve ([`Auc`]), a map from confidence to the chance of a gain
@@ -18,15 +19,16 @@
 //! It deliberately knows no solver, no clock, no device and no text, and decides for one sequence
 //! without a look at the others.
 //!
-//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`]; then
-//! [`sample`], [`graded`], [`mod@auc`], [`isotonic`], [`roc`], [`mod@calibrate`], [`mod@file`],
-//! [`explore`], [`drift`].
+//! Reading order: [`mod@confidence`], [`tau`], [`always`], [`fixed`], [`dense`], [`sparse`],
+//! [`ddd`]; then [`sample`], [`graded`], [`mod@auc`], [`isotonic`], [`roc`], [`mod@calibrate`],
+//! [`mod@file`], [`explore`], [`drift`].
 #![forbid(unsafe_code)]
 
 pub mod always;
 pub mod auc;
 pub mod calibrate;
 pub mod confidence;
+pub mod ddd;
 pub mod dense;
 mod draws;
 pub mod drift;
@@ -47,6 +49,7 @@ pub use calibrate::{
     CalibrateParams, Calibration, DepthCalibration, ParamsError, Tau, TauSource, calibrate,
 };
 pub use confidence::confidence;
+pub use ddd::{Ddd, DddParams};
 pub use dense::{Dense, DenseParams};
 pub use drift::{Drift, DriftAlarm, DriftParams};
 pub use explore::Explore;

@@ -2,7 +2,8 @@
 
 use echo_core::{Frontier, Gate, Keep, Load, SuperTreeView};
 use echo_gate::{
-    Always, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold, confidence,
+    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
+    Threshold, confidence,
 };
 use proptest::prelude::*;
 
@@ -125,10 +126,23 @@ proptest! {
     }
 
     #[test]
+    fn ddd_closes_by_what_the_beam_has_left(level in level(), tau in 0.0_f32..=1.0) {
+        let gate = Ddd::new(DddParams { depths: vec![1], tau }).unwrap();
+        for (s, (before, after)) in level.narrowed(&gate).into_iter().enumerate() {
+            let beam = level.families[s].iter().zip(&before).filter(|&(_, &open)| open > 0);
+            let chance = |score: f32| if score.is_nan() { 0.0 } else { score.min(0.0).exp() };
+            let left: f32 = beam.map(|(&score, _)| chance(score)).sum();
+            let expected = if left < tau { vec![0; before.len()] } else { before };
+            prop_assert_eq!(after, expected);
+        }
+    }
+
+    #[test]
     fn where_a_gate_does_not_look_it_does_nothing(level in level(), tau in 0.0_f32..=1.0) {
         let thresholds = vec![Threshold { depth: 2, tau }];
         let elsewhere = Sparse::new(SparseParams { thresholds }).unwrap();
-        for gate in [&Always as &dyn Gate, &elsewhere] {
+        let ddd = Ddd::new(DddParams { depths: vec![2], tau }).unwrap();
+        for gate in [&Always as &dyn Gate, &elsewhere, &ddd] {
             prop_assert!(!gate.looks_at(1));
             prop_assert!(level.narrowed(gate).iter().all(|(before, after)| before == after));
         }
@@ -136,13 +150,16 @@ proptest! {
 
     #[test]
     fn a_sequence_is_judged_alone(level in level(), tau in 0.0_f32..=1.0) {
-        let gate = Fixed::new(FixedParams { tau }).unwrap();
+        let fixed = Fixed::new(FixedParams { tau }).unwrap();
+        let ddd = Ddd::new(DddParams { depths: vec![1], tau }).unwrap();
         let mut level = level;
         level.opened.fill(2);
-        let together = level.narrowed(&gate);
-        for (s, family) in level.families.iter().enumerate() {
-            let alone = Level { families: vec![family.clone()], opened: level.opened.clone() };
-            prop_assert_eq!(&alone.narrowed(&gate)[0], &together[s]);
+        for gate in [&fixed as &dyn Gate, &ddd] {
+            let together = level.narrowed(gate);
+            for (s, family) in level.families.iter().enumerate() {
+                let alone = Level { families: vec![family.clone()], opened: level.opened.clone() };
+                prop_assert_eq!(&alone.narrowed(gate)[0], &together[s]);
+            }
         }
     }
 }

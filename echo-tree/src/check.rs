@@ -2,7 +2,6 @@
 
 use echo_core::{Budget, Plan, SuperTreeView};
 use std::fmt;
-use std::ops::Range;
 
 /// The first rule that a plan breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +57,11 @@ impl fmt::Display for PlanFault {
 impl std::error::Error for PlanFault {}
 
 /// Whether `plan` is legal for `tree` under `budget`: see [`Plan`]. Allocates nothing.
-pub fn check_plan(tree: SuperTreeView<'_>, budget: &Budget<'_>, plan: &Plan) -> Result<(), PlanFault> {
+pub fn check_plan(
+    tree: SuperTreeView<'_>,
+    budget: &Budget<'_>,
+    plan: &Plan,
+) -> Result<(), PlanFault> {
     if plan.nodes() != tree.len() {
         return Err(PlanFault::Coverage { plan: plan.nodes(), tree: tree.len() });
     }
@@ -86,18 +89,9 @@ pub fn check_plan(tree: SuperTreeView<'_>, budget: &Budget<'_>, plan: &Plan) -> 
 /// How many drafted nodes of `seq` the plan keeps: the slots its drafted rows need.
 pub fn drafted_of(tree: SuperTreeView<'_>, plan: &Plan, seq: u32) -> usize {
     (1..tree.levels())
-        .flat_map(|depth| nodes_of(tree, depth, seq))
+        .flat_map(|depth| tree.family(depth, seq))
         .filter(|&n| plan.contains(n))
         .count()
-}
-
-/// The nodes of `seq` in level `depth`: levels are grouped by sequence in ascending order.
-fn nodes_of(tree: SuperTreeView<'_>, depth: usize, seq: u32) -> Range<usize> {
-    let level = tree.level(depth);
-    let owners = &tree.seq[level.clone()];
-    let start = owners.partition_point(|&s| s < seq);
-    let len = owners[start..].partition_point(|&s| s == seq);
-    level.start + start..level.start + start + len
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) n: usize,
+    /// A share, or a growth.
+    pub(crate) ratio: f32,
     pub(crate) echo: EchoParams,
     pub(crate) goodput: GoodputParams,
 }
@@ -114,9 +116,10 @@ pub(crate) fn batch(
 
 /// Rows beyond the roots, and the rest of a budget.
 pub(crate) fn budget() -> impl Strategy<Value = (usize, Budget<'static>)> {
-    (0_usize..40, 0_usize..12, 0_usize..20, 0_usize..300).prop_map(
-        |(free, tree_max, context_rows, kv_len)| {
-            let load = Load { context_rows, kv_len, ..Load::default() };
+    let accepted = prop_oneof![Just(None), (-1.0_f32..6.0).prop_map(Some), Just(Some(f32::NAN))];
+    (0_usize..40, 0_usize..12, 0_usize..20, 0_usize..300, 0_usize..6, accepted).prop_map(
+        |(free, tree_max, context_rows, kv_len, n_seqs, accepted)| {
+            let load = Load { n_seqs, context_rows, kv_len, accepted, ..Load::default() };
             (free, Budget { rows: 0, tree_max, load, shares: &[] })
         },
     )
@@ -148,14 +151,14 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     ];
     let weights = prop::collection::vec(prop_oneof![Just(1.0_f32), 0.0_f32..3.0], 0..8);
     let bend = (0.0_f32..=1.0, 0.0_f32..=1.0, 0.0_f32..=1.0);
-    (0_usize..10, 0_usize..4, width, weights, bend, cost()).prop_map(
-        |(n, seed, width, weights, (a, b, c), cost)| {
+    (0_usize..10, 0_usize..4, width, weights, bend, cost(), 0.0_f32..=1.0).prop_map(
+        |(n, seed, width, weights, (a, b, c), cost, ratio)| {
             let mut rise = [a, b, c];
             rise.sort_by(f32::total_cmp);
             let knots = vec![(0.0, 0.0), (0.1, rise[0]), (0.5, rise[1]), (1.0, rise[2])];
             let survival = Survival::new(knots).unwrap();
             let echo = EchoParams { seed, width, weights };
-            Policy { n, echo, goodput: GoodputParams { cost, survival } }
+            Policy { n, ratio, echo, goodput: GoodputParams { cost, survival } }
         },
     )
 }

@@ -1,0 +1,186 @@
+//! OPT-Tree: levels while they raise the expected length, then the best `n` nodes.
+//!
+//! Per sequence, level by level, with path probabilities `P = exp(S)` (arXiv 2406.17276):
+//!
+//! ```text
+//! E_d = sum of the n greatest P among levels 1..d
+//! the last level that counts is the first d with E_d - E_(d-1) <= delta
+//! keep the n best nodes of the levels that count
+//! ```
+//!
+//! If `P` is the rate at which nodes are accepted, `E` is the expected number of accepted drafts.
+//! The source knows one sequence. Here its trees compete for a shared budget as in
+//! [`TopN`](crate::TopN): where they don't fit together, the surest paths of the batch win.
+//!
+//! The rule is about verified nodes; levels it leaves out were drafted all the same, unless a gate
+//! stopped them. At zero load it is the rerank of a shallower tree; at overload the batch's best
+//! paths share what is left.
+
+use crate::ranking::{Ranking, node, score, winners};
+use echo_core::{Budget, Plan, Solver, SuperTreeView};
+
+/// Size of a tree, and what a level must bring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OptTreeParams {
+    /// Drafted nodes of one sequence at most.
+    pub n: usize,
+    /// `δ`: growth of the expected length up to which the next level isn't looked at; finite and at
+    /// least 0.
+    pub delta: f32,
+}
+
+/// A growth that stops nothing, or everything.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("delta of opt-tree is {0}; it must be finite and at least 0")]
+pub struct DeltaError(pub f32);
+
+/// Levels while they pay, then the best `n`. See the module.
+#[derive(Clone, Debug)]
+pub struct OptTree {
+    params: OptTreeParams,
+    ranking: Ranking,
+    /// Path probability of each node.
+    chance: Vec<f32>,
+    /// The best nodes of each sequence so far, `n` places by root, and how many there are.
+    best: Vec<u64>,
+    held: Vec<usize>,
+    /// Expected length so far, by root; NaN once no further level counts.
+    expected: Vec<f32>,
+    pool: Vec<u64>,
+}
+
+impl OptTree {
+    /// Refuses a `delta` below 0 or not finite.
+    pub fn new(params: OptTreeParams) -> Result<Self, DeltaError> {
+        if !(params.delta.is_finite() && params.delta >= 0.0) {
+            return Err(DeltaError(params.delta));
+        }
+        Ok(OptTree {
+            params,
+            ranking: Ranking::default(),
+            chance: Vec::new(),
+            best: Vec::new(),
+            held: Vec::new(),
+            expected: Vec::new(),
+            pool: Vec::new(),
+        })
+    }
+
+    /// Takes one level of one sequence in: its best `most` nodes so far, and whether more count.
+    fn grow(&mut self, root: usize, nodes: std::ops::Range<usize>, most: usize) {
+        let held = &mut self.best[root * most..][..most];
+        self.pool.clear();
+        self.pool.extend_from_slice(&held[..self.held[root]]);
+        self.pool.extend(nodes.map(|n| self.ranking.key(n)));
+        let best = winners(&mut self.pool, most);
+        held[..best.len()].copy_from_slice(best);
+        self.held[root] = best.len();
+        let expected: f32 = best.iter().map(|&key| self.chance[node(key)]).sum();
+        let pays = expected - self.expected[root] > self.params.delta;
+        self.expected[root] = if pays { expected } else { f32::NAN };
+    }
+}
+
+impl Solver for OptTree {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
+        let roots = tree.roots();
+        let free = budget.rows.saturating_sub(roots);
+        // No sequence has more nodes than the tree.
+        let most = self.params.n.min(budget.tree_max).min(tree.len());
+        if free == 0 || most == 0 {
+            return;
+        }
+        self.ranking.read(tree);
+        self.chance.clear();
+        self.chance
+            .extend((0..tree.len()).map(|n| score((self.ranking.key(n) >> 32) as u32).exp()));
+        self.best.clear();
+        self.best.resize(roots * most, 0);
+        self.held.clear();
+        self.held.resize(roots, 0);
+        self.expected.clear();
+        self.expected.resize(roots, 0.0);
+        for depth in 1..tree.levels() {
+            for (seq, nodes) in tree.families(depth) {
+                let root = self.ranking.root_of(seq);
+                if !self.expected[root].is_nan() {
+                    self.grow(root, nodes, most);
+                }
+            }
+        }
+        self.pool.clear();
+        for (root, &held) in self.held.iter().enumerate() {
+            self.pool.extend_from_slice(&self.best[root * most..][..held]);
+        }
+        for &key in winners(&mut self.pool, free) {
+            plan.keep(node(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_core::Load;
+    use echo_tree::{Drawing, draw};
+
+    fn check(n: usize, delta: f32, rows: usize, text: &str) {
+        let drawing = Drawing::parse(text).unwrap();
+        let tree = drawing.tree.view();
+        let budget = Budget { rows, tree_max: 9, load: Load::default(), shares: &[] };
+        let mut plan = Plan::default();
+        plan.reset(tree.len(), tree.roots());
+        OptTree::new(OptTreeParams { n, delta }).unwrap().choose(tree, budget, &mut plan);
+        assert_eq!(draw(tree, Some(&plan), None), draw(tree, Some(&drawing.plan), None));
+    }
+
+    /// Path probabilities 0.5 and 0.2 at depth 1; 0.45 at depth 2; 0.44 at depth 3; 0.43 at depth 4.
+    const CHAIN: &str = "
+        seq 0: 1 *
+          2 -0.693 A
+            3 -0.799 A
+              4 -0.821 B
+                5 -0.844 C
+          6 -1.609 D";
+
+    fn marked(marks: &str) -> String {
+        let mut text = CHAIN.to_owned();
+        for mark in ["A", "B", "C", "D"] {
+            text = text.replace(mark, if marks.contains(mark) { "*" } else { "" });
+        }
+        text
+    }
+
+    #[test]
+    fn levels_count_while_the_best_n_gain() {
+        // With n = 3: E = 0.7, then 1.15, then 0.5 + 0.45 + 0.44 = 1.39, then no more than that.
+        check(3, 0.1, 9, &marked("AB"));
+        // Growth of 0.24 isn't enough: depth 3 was looked at and is the last, as in the source.
+        check(3, 0.3, 9, &marked("AB"));
+        // Growth of 0.45 isn't enough: depth 2 is the last.
+        check(3, 0.5, 9, &marked("AD"));
+        check(9, 0.0, 9, &marked("ABCD"));
+        // With room for five, depth 3 brings 0.44 and depth 4 is looked at only if that pays.
+        check(9, 0.44, 9, &marked("ABD"));
+    }
+
+    #[test]
+    fn trees_compete_for_the_budget() {
+        let text = "
+            seq 0: 1 *
+              2 -0.5 *
+                3 -0.75 *
+              4 -1
+            seq 1: 5 *
+              6 -2
+                7 -4";
+        check(2, 0.0, 4, text);
+    }
+
+    #[test]
+    fn a_growth_that_is_no_number_is_refused() {
+        for delta in [-0.1, f32::NAN, f32::INFINITY] {
+            assert!(OptTree::new(OptTreeParams { n: 1, delta }).is_err(), "{delta}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! TALON: level by level, whatever is nearly as likely as the level's best.
+//!
+//! Per sequence, with path probabilities `P = exp(S)` (arXiv 2601.07353):
+//!
+//! ```text
+//! T = children of the root, the best N of them      always, against a root that is too sure
+//! each next level: of the children of T, keep those with P >= mu * (greatest P among them),
+//!                  the best N - |T| of them
+//! ```
+//!
+//! A sure draft becomes a deep chain and a torn one a wide tree, of the same size `N`. The source
+//! knows one sequence. Here its trees compete for a shared budget as in [`TopN`](crate::TopN):
+//! where they don't fit together, the surest paths of the batch win, and since a tree is closed
+//! under parent, so are its best nodes.
+//!
+//! At zero load each sequence gets its tree; at overload the batch's best paths share what is left.
+
+use crate::ranking::{Ranking, node, winners};
+use crate::width::Width;
+use echo_core::{Budget, Plan, Solver, SuperTreeView};
+
+/// Size of a tree, and how much less likely a node may be than its level's best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TalonParams {
+    /// Drafted nodes of one sequence at most; 60 in the source.
+    pub n: usize,
+    /// Share of the level's best path probability that a node must reach, `0..=1`; 0.03 in the
+    /// source.
+    pub mu: f32,
+}
+
+/// A ratio that is no share.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("mu of talon is {0}; it must lie between 0 and 1")]
+pub struct RatioError(pub f32);
+
+/// Whatever is nearly as likely as the level's best. See the module.
+#[derive(Clone, Debug)]
+pub struct Talon {
+    params: TalonParams,
+    ranking: Ranking,
+    /// Which nodes are in their sequence's tree.
+    grown: Vec<bool>,
+    /// Nodes that each sequence's tree may still take, by root.
+    room: Vec<usize>,
+    /// Candidates of one sequence at one depth.
+    asked: Vec<u64>,
+    chosen: Vec<u64>,
+}
+
+impl Talon {
+    /// Refuses a `mu` outside `0..=1`.
+    pub fn new(params: TalonParams) -> Result<Self, RatioError> {
+        if !(0.0..=1.0).contains(&params.mu) {
+            return Err(RatioError(params.mu));
+        }
+        Ok(Talon {
+            params,
+            ranking: Ranking::default(),
+            grown: Vec::new(),
+            room: Vec::new(),
+            asked: Vec::new(),
+            chosen: Vec::new(),
+        })
+    }
+}
+
+impl Solver for Talon {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
+        let TalonParams { n, mu } = self.params;
+        let roots = tree.roots();
+        let free = budget.rows.saturating_sub(roots);
+        if free == 0 {
+            return;
+        }
+        self.ranking.read(tree);
+        self.grown.clear();
+        self.grown.resize(tree.len(), false);
+        self.grown[..roots].fill(true);
+        self.room.clear();
+        self.room.resize(roots, n.min(budget.tree_max));
+        self.chosen.clear();
+        for depth in 1..tree.levels() {
+            for (seq, nodes) in tree.families(depth) {
+                let room = &mut self.room[self.ranking.root_of(seq)];
+                if *room == 0 {
+                    continue;
+                }
+                let parent_grown = |&n: &usize| self.grown[tree.parent[n] as usize];
+                self.asked.clear();
+                self.asked.extend(nodes.filter(parent_grown).map(|n| self.ranking.key(n)));
+                let width =
+                    if depth == 1 { Width::Most(*room) } else { Width::Ratio { mu, most: *room } };
+                let wanted = width.wanted(&self.asked);
+                for &key in winners(&mut self.asked, wanted) {
+                    self.grown[node(key)] = true;
+                    self.chosen.push(key);
+                    *room -= 1;
+                }
+            }
+        }
+        for &key in winners(&mut self.chosen, free) {
+            plan.keep(node(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_core::Load;
+    use echo_tree::{Drawing, draw};
+
+    fn check(n: usize, mu: f32, rows: usize, text: &str) {
+        let drawing = Drawing::parse(text).unwrap();
+        let tree = drawing.tree.view();
+        let budget = Budget { rows, tree_max: 9, load: Load::default(), shares: &[] };
+        let mut plan = Plan::default();
+        plan.reset(tree.len(), tree.roots());
+        Talon::new(TalonParams { n, mu }).unwrap().choose(tree, budget, &mut plan);
+        assert_eq!(draw(tree, Some(&plan), None), draw(tree, Some(&drawing.plan), None));
+    }
+
+    #[test]
+    fn sure_levels_are_narrow_and_torn_ones_wide() {
+        // The first level is taken whole; below it a node needs half of its level's best.
+        let text = "
+            seq 0: 1 *
+              2 -0.25 *
+                3 -0.5 *
+                4 -4
+              5 -6 *
+            seq 1: 6 *
+              7 -1 *
+                8 -1.5 *
+                9 -1.75 *";
+        check(9, 0.5, 99, text);
+    }
+
+    #[test]
+    fn a_tree_ends_at_its_size() {
+        let text = "
+            seq 0: 1 *
+              2 -0.25 *
+                3 -0.5 *
+                4 -0.75
+                  5 -0.8";
+        check(2, 0.03, 99, text);
+    }
+
+    #[test]
+    fn trees_compete_for_the_budget() {
+        let text = "
+            seq 0: 1 *
+              2 -0.25 *
+                3 -0.5 *
+            seq 1: 6 *
+              7 -1
+                8 -1.5";
+        check(9, 0.5, 4, text);
+    }
+
+    #[test]
+    fn a_ratio_that_is_no_share_is_refused() {
+        for mu in [-0.1, 1.1, f32::NAN] {
+            assert!(Talon::new(TalonParams { n: 1, mu }).is_err(), "{mu}");
+        }
+    }
+}

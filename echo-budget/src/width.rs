@@ -1,0 +1,34 @@
+//! How many nodes of one level a sequence takes.
+
+/// How many nodes a sequence takes at one depth. The ECHO paper doesn't say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Width {
+    /// Its best one: a chain.
+    One,
+    /// Its best ones, at most this many: the paper's `k`.
+    Most(usize),
+    /// Those at least `mu` times as likely as the level's best, at most `most` (TALON's rule):
+    /// few where the draft is sure, many where it is torn.
+    Ratio {
+        /// Share of the best path's probability, `0..=1`; 0.03 in TALON.
+        mu: f32,
+        /// Nodes at most.
+        most: usize,
+    },
+}
+
+impl Width {
+    /// How many of a sequence's candidates at one depth, given by their keys, it asks for.
+    pub(crate) fn wanted(self, keys: &[u64]) -> usize {
+        match self {
+            Width::One => 1,
+            Width::Most(k) => k,
+            Width::Ratio { mu, most } => {
+                let cost = |key: u64| f32::from_bits((key >> 32) as u32);
+                let best = keys.iter().map(|&key| cost(key)).fold(f32::INFINITY, f32::min);
+                let bar = best - mu.ln();
+                keys.iter().filter(|&&key| cost(key) <= bar).count().min(most)
+            }
+        }
+    }
+}
