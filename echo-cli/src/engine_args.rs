@@ -23,11 +23,21 @@ pub(crate) struct EngineArgs {
     /// program, else `ngram`
     #[arg(long, default_value = "auto")]
     pub(crate) drafter: String,
-    /// Where drafting goes on: `always`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1) or
-    /// `sparse:DEPTH=TAU,…`
+    /// Where drafting goes on: `always`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1),
+    /// `sparse:DEPTH=TAU,…` or `ddd:TAU,DEPTH,…`
     #[arg(long, default_value = "always")]
-    pub(crate) gate: String,
-    /// Which nodes are verified: `uniform`, `topn`, `echo` or `goodput`
+    gate: String,
+    /// One confidence for all depths: `--gate fixed:TAU`
+    #[arg(
+        long,
+        visible_alias = "speculative-echo-threshold",
+        value_name = "TAU",
+        conflicts_with = "gate"
+    )]
+    echo_threshold: Option<f32>,
+    /// Which nodes are verified: `uniform`, `topn[:N]`, `opt-tree[:N[,DELTA]]`, `talon[:N[,MU]]`,
+    /// `tetris:K[,SEQS]`, `dcut`, `ema`, `echo` or `goodput`; with `+fair:STEPS` after it, no
+    /// request waits longer for a drafted row while rows suffice
     #[arg(long, default_value = "goodput")]
     pub(crate) solver: String,
     /// Deepest drafted level; 0 decodes plainly
@@ -52,6 +62,11 @@ pub(crate) struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// The gate's name and parameters.
+    pub(crate) fn gate(&self) -> String {
+        self.echo_threshold.map_or_else(|| self.gate.clone(), |tau| format!("fixed:{tau}"))
+    }
+
     /// Limits for `seqs` live sequences on a model made for `context_model` tokens.
     pub(crate) fn limits(&self, seqs: usize, context_model: usize) -> Limits {
         let context_max = self.context.unwrap_or(8192).min(context_model);

@@ -2,16 +2,30 @@
 
 use anyhow::{Context, Result, anyhow};
 use echo_budget::{
-    Between, CostTable, Echo, EchoParams, Goodput, GoodputParams, Sample, Survival, TopN,
-    TopNParams, Uniform, Width,
+    Between, CostTable, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams,
+    Goodput, GoodputParams, OptTree, OptTreeParams, Sample, Survival, Talon, TalonParams, Tetris,
+    TetrisParams, TopN, TopNParams, Uniform, Width,
 };
 use echo_core::{Gate, Limits, Solver};
-use echo_gate::{Always, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold};
+use echo_gate::{
+    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
+};
 use echo_kernels_cpu::{Activations, Isa, Path};
 use echo_runtime::Profile;
 
-const GATES: [&str; 4] = ["always", "fixed:TAU", "dense:TAU,TAU,…", "sparse:DEPTH=TAU,…"];
-const SOLVERS: [&str; 4] = ["uniform", "topn", "echo", "goodput"];
+const GATES: [&str; 5] =
+    ["always", "fixed:TAU", "dense:TAU,TAU,…", "sparse:DEPTH=TAU,…", "ddd:TAU,DEPTH,…"];
+const SOLVERS: [&str; 9] = [
+    "uniform",
+    "topn[:N]",
+    "opt-tree[:N[,DELTA]]",
+    "talon[:N[,MU]]",
+    "tetris:K[,SEQS]",
+    "dcut",
+    "ema",
+    "echo",
+    "goodput",
+];
 
 /// The error for a name that nobody has.
 pub(crate) fn unknown(kind: &str, name: &str, known: &[&str]) -> anyhow::Error {
@@ -37,6 +51,13 @@ pub(crate) fn gate(text: &str) -> Result<Box<dyn Gate>> {
             let thresholds = thresholds.with_context(context)?;
             Box::new(Sparse::new(SparseParams { thresholds }).with_context(context)?)
         }
+        "ddd" => {
+            let (tau, depths) = params.split_once(',').unwrap_or((params, "5,7,9"));
+            let tau = number(tau).with_context(context)?;
+            let depths = depths.split(',').map(number).collect::<Result<_>>();
+            let params = DddParams { tau, depths: depths.with_context(context)? };
+            Box::new(Ddd::new(params).with_context(context)?)
+        }
         _ => return Err(unknown("gate", text, &GATES)),
     })
 }
@@ -50,33 +71,79 @@ fn threshold(text: &str) -> Result<Threshold> {
     Ok(Threshold { depth: number(depth)?, tau: number(tau)? })
 }
 
-/// The solver that `name` means. `profile` measures the target's forward; it is asked only by those
-/// who need a cost table.
+/// The solver that `text` means: a name, after a colon its parameters, and after `+fair:` how many
+/// steps a request waits for a drafted row at most. Weights and caps of requests hold for all.
+///
+/// `profile` measures the target's forward; it is asked only by those who need a cost table.
 pub(crate) fn solver(
-    name: &str,
+    text: &str,
     limits: &Limits,
     profile: impl FnOnce() -> Result<Vec<Profile>>,
 ) -> Result<Box<dyn Solver>> {
-    Ok(match name {
+    let (inner, within) = text.split_once("+fair:").unwrap_or((text, "0"));
+    let context = || format!("solver `{text}`");
+    let params = FairParams { within: number(within).with_context(context)? };
+    let inner = unfair(inner, limits, profile).with_context(context)?;
+    Ok(Box::new(Fair::new(inner, params)))
+}
+
+fn unfair(
+    text: &str,
+    limits: &Limits,
+    profile: impl FnOnce() -> Result<Vec<Profile>>,
+) -> Result<Box<dyn Solver>> {
+    let (name, params) = text.split_once(':').unwrap_or((text, ""));
+    let mut params = params.split(',').filter(|text| !text.is_empty());
+    let tree_max = limits.tree_max;
+    let solver: Box<dyn Solver> = match name {
         "uniform" => Box::new(Uniform::default()),
-        "topn" => Box::new(TopN::new(TopNParams { n: limits.tree_max })),
+        "topn" => Box::new(TopN::new(TopNParams { n: next(&mut params, tree_max)? })),
+        "opt-tree" => {
+            let (n, delta) = (next(&mut params, tree_max)?, next(&mut params, 0.1)?);
+            Box::new(OptTree::new(OptTreeParams { n, delta })?)
+        }
+        "talon" => {
+            let (n, mu) = (next(&mut params, tree_max)?, next(&mut params, 0.03)?);
+            Box::new(Talon::new(TalonParams { n, mu })?)
+        }
+        "tetris" => {
+            let k = params.next().ok_or_else(|| anyhow!("want rows per request, tetris:K"))?;
+            let (k, seqs_min) = (number(k)?, next(&mut params, 0)?);
+            Box::new(Tetris::new(TetrisParams { k, seqs_min }))
+        }
+        "dcut" => Box::new(DCut::new(DCutParams { cost: cost(&profile()?)? })),
+        "ema" => Box::new(Ema::new(EmaParams::usual())?),
         "echo" => {
             let width = Width::Ratio { mu: 0.03, most: limits.width_max };
             let params = EchoParams { seed: 1, width, weights: Vec::new() };
             Box::new(Echo::new(params)?)
         }
         "goodput" => {
-            let sample = |p: &Profile| Sample {
-                rows: p.rows,
-                kv_len: p.kv_len,
-                us: p.time.as_secs_f64() * 1e6,
-            };
-            let samples: Vec<Sample> = profile()?.iter().map(sample).collect();
-            let cost = CostTable::from_samples(&samples, &[], 0.0, Between::Linear)?;
-            Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() }))
+            let (cost, survival) = (cost(&profile()?)?, Survival::identity());
+            Box::new(Goodput::new(GoodputParams { cost, survival }))
         }
-        _ => return Err(unknown("solver", name, &SOLVERS)),
-    })
+        _ => return Err(unknown("solver", text, &SOLVERS)),
+    };
+    match params.next() {
+        Some(extra) => Err(anyhow!("`{extra}` is one parameter too many")),
+        None => Ok(solver),
+    }
+}
+
+/// The next parameter, or what it is usually.
+fn next<'a, T: std::str::FromStr>(
+    params: &mut impl Iterator<Item = &'a str>,
+    usual: T,
+) -> Result<T> {
+    params.next().map_or(Ok(usual), number)
+}
+
+/// The table of what was measured; drafting and the host are free in it.
+fn cost(profile: &[Profile]) -> Result<CostTable> {
+    let sample =
+        |p: &Profile| Sample { rows: p.rows, kv_len: p.kv_len, us: p.time.as_secs_f64() * 1e6 };
+    let samples: Vec<Sample> = profile.iter().map(sample).collect();
+    Ok(CostTable::from_samples(&samples, &[], 0.0, Between::Linear)?)
 }
 
 /// What quantised weights meet.
@@ -115,12 +182,24 @@ mod tests {
 
     #[test]
     fn names_are_found_with_their_parameters() {
-        for name in ["always", "fixed:0.3", "dense:0.1,0.2", "sparse:1=0.4,3=0.2"] {
+        for name in
+            ["always", "fixed:0.3", "dense:0.1,0.2", "sparse:1=0.4,3=0.2", "ddd:0.1", "ddd:0.1,2,4"]
+        {
             assert!(gate(name).is_ok(), "{name}");
+        }
+        let names = ["uniform", "topn", "topn:8", "opt-tree", "opt-tree:8,0.2", "talon:8,0.1"];
+        let more = ["tetris:3", "tetris:3,8", "dcut", "ema", "echo", "goodput+fair:16"];
+        for name in names.iter().chain(&more) {
+            assert!(named(name).is_ok(), "{name}");
         }
         for name in ["fast", "reference"] {
             assert!(kernels(name).is_ok(), "{name}");
         }
+    }
+
+    fn named(name: &str) -> Result<Box<dyn Solver>> {
+        let time = std::time::Duration::from_millis(1);
+        solver(name, &Limits::usual(4, 64), || Ok(vec![Profile { rows: 1, kv_len: 8, time }]))
     }
 
     #[test]
@@ -131,6 +210,12 @@ mod tests {
         assert!(message(gate("fixed:2")).contains("gate `fixed:2`"));
         assert!(message(gate("fixed")).contains("is not a number"));
         assert!(message(gate("sparse:1")).contains("is not DEPTH=TAU"));
+        let message = |name: &str| format!("{:#}", named(name).err().expect("unknown"));
+        assert!(message("best").contains("known are uniform, topn[:N]"));
+        assert!(message("opt-tree:8,-1").contains("delta of opt-tree is -1"));
+        assert!(message("talon:8,0.1,7").contains("`7` is one parameter too many"));
+        assert!(message("tetris").contains("rows per request"));
+        assert!(message("goodput+fair:soon").contains("`soon` is not a number"));
         assert!(format!("{:#}", kernels("sse9").expect_err("unknown")).contains("reference"));
     }
 }

@@ -134,7 +134,7 @@ fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
     let flags = &args.engine;
     let limits = flags.limits(usize::from(args.batch), loaded.checkpoint.config().context);
     limits.check()?;
-    let gate = registry::gate(&flags.gate)?;
+    let gate = registry::gate(&flags.gate())?;
     let mut team = Team::load(loaded, &limits, [flags.drafter.as_str()])?;
     let cost = || setup::measure(team.target(), &limits, 3);
     let solver = registry::solver(&flags.solver, &limits, cost)?;

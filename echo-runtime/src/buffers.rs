@@ -3,7 +3,7 @@
 use crate::commit::Ledger;
 use crate::schedule::Schedule;
 use crate::specs::Specs;
-use echo_core::{Budget, Children, Keep, Limits, Load, Plan, Solver, Token, Verdicts};
+use echo_core::{Budget, Children, Keep, Limits, Load, Plan, Share, Solver, Token, Verdicts};
 use echo_tree::{Packed, Paths, SuperTree};
 
 /// The buffers of a step, one per stage, sized once.
@@ -54,8 +54,16 @@ impl Buffers {
             tree.push_level(keep, children);
         }
         let load = Load { n_seqs: limits.seqs_max, ..Load::default() };
-        let budget = Budget { rows: limits.rows_max, tree_max: limits.tree_max, load, shares: &[] };
-        plan.reset(tree.view().len(), limits.seqs_max);
-        solver.choose(tree.view(), budget, plan);
+        // Even shares, then weights and rows owed, then caps: each needs scratch of its own.
+        let heavy = Share { weight: 2.0, waited: usize::MAX - 1, ..Share::EVEN };
+        let capped = Share { nodes_max: limits.tree_max.saturating_sub(1), ..Share::EVEN };
+        for share in [Share::EVEN, heavy, capped] {
+            let mut shares = vec![share; limits.seqs_max];
+            shares[0].weight = 1.0;
+            let tree_max = limits.tree_max;
+            let budget = Budget { rows: limits.rows_max, tree_max, load, shares: &shares };
+            plan.reset(tree.view().len(), limits.seqs_max);
+            solver.choose(tree.view(), budget, plan);
+        }
     }
 }

@@ -8,11 +8,14 @@
 mod testkit;
 
 use echo_budget::{
-    CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams,
-    Uniform, Width,
+    CostTable, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams, Goodput,
+    GoodputParams, Hinge, OptTree, OptTreeParams, Survival, Talon, TalonParams, Tetris,
+    TetrisParams, TopN, TopNParams, Uniform, Width,
 };
 use echo_core::{Gate, Solver};
-use echo_gate::{Always, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold};
+use echo_gate::{
+    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
+};
 use echo_model::sim::{SimDrafter, SimOptions, SimTarget};
 use echo_runtime::FinishReason;
 use testkit::bent::{Bend, BentTarget};
@@ -23,8 +26,8 @@ use testkit::solvers::Greedy;
 /// Episodes for each pair of a gate and a solver.
 const EPISODES: u64 = 700;
 
-type Gates = [(&'static str, fn() -> Box<dyn Gate>); 4];
-type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 4];
+type Gates = [(&'static str, fn() -> Box<dyn Gate>); 5];
+type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 10];
 
 const GATES: Gates = [
     ("always", || Box::new(Always)),
@@ -36,6 +39,7 @@ const GATES: Gates = [
         let thresholds = vec![Threshold { depth: 1, tau: 0.4 }, Threshold { depth: 3, tau: 0.2 }];
         Box::new(Sparse::new(SparseParams { thresholds }).expect("in range"))
     }),
+    ("ddd", || Box::new(Ddd::new(DddParams { depths: vec![1, 3], tau: 0.5 }).expect("in range"))),
 ];
 
 const SOLVERS: Solvers = [
@@ -46,12 +50,26 @@ const SOLVERS: Solvers = [
         let params = EchoParams { seed: 2, width, weights: Vec::new() };
         Box::new(Echo::new(params).expect("in range"))
     }),
-    ("goodput", || {
-        let hinge = Hinge { ar_us: 100.0, gamma: 0.05, rows_knee: 6 };
-        let cost = CostTable::hinge(hinge).expect("a knee of 6 rows");
-        Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() }))
+    ("goodput", || Box::new(goodput())),
+    ("goodput, fair", || Box::new(Fair::new(goodput(), FairParams { within: 3 }))),
+    ("opt-tree", || Box::new(OptTree::new(OptTreeParams { n: 7, delta: 0.1 }).expect("in range"))),
+    ("talon", || Box::new(Talon::new(TalonParams { n: 7, mu: 0.1 }).expect("in range"))),
+    ("tetris", || Box::new(Tetris::new(TetrisParams { k: 2, seqs_min: 3 }))),
+    ("dcut", || Box::new(DCut::new(DCutParams { cost: cost() }))),
+    ("ema", || {
+        let ladders = vec![(1, vec![1, 2, 3]), (3, vec![0, 2])];
+        Box::new(Ema::new(EmaParams { ladders }).expect("they ascend"))
     }),
 ];
+
+fn cost() -> CostTable {
+    let hinge = Hinge { ar_us: 100.0, gamma: 0.05, rows_knee: 6 };
+    CostTable::hinge(hinge).expect("a knee of 6 rows")
+}
+
+fn goodput() -> Goodput {
+    Goodput::new(GoodputParams { cost: cost(), survival: Survival::identity() })
+}
 
 /// What differs between an episode's answers and the oracle's, if anything does.
 fn difference(episode: &Episode, run: &Run) -> Option<String> {
@@ -128,6 +146,11 @@ fn dense_changes_nothing() {
 #[test]
 fn sparse_changes_nothing() {
     check(3);
+}
+
+#[test]
+fn ddd_changes_nothing() {
+    check(4);
 }
 
 /// The comparison above must see each of these bugs within a few dozen episodes, by the answers

@@ -2,7 +2,7 @@
 
 use super::forward::Forward;
 use super::prompts::Prompt;
-use super::rows::{self, Row};
+use super::rows::Row;
 use super::{Plan, table};
 use crate::engine_args::EngineArgs;
 use crate::registry;
@@ -65,7 +65,7 @@ pub(crate) fn measure(
     curve: &[Forward],
 ) -> Result<Vec<Decoded>> {
     let plan = setting.plan;
-    let rows = rows::all(setting.args);
+    let rows = &plan.rows;
     let runs = plan.concurrency.len() * plan.repeat * rows.len();
     let bar = ProgressBar::new(runs as u64).with_style(
         ProgressStyle::with_template("decoding {bar:30} {pos}/{len} runs {elapsed} {msg}")

@@ -1,20 +1,30 @@
 //! Layer 1: what gate, solver and pack cost on the host, without a device.
 
 use super::table;
-use echo_budget::{
-    Between, CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN,
-    TopNParams, Uniform, Width,
-};
+use crate::registry;
 use echo_core::sampling::philox;
 use echo_core::{Budget, Children, Gate, Keep, Limits, Load, Plan, Solver};
 use echo_gate::{Sparse, SparseParams, Threshold};
+use echo_runtime::Profile;
 use echo_tree::{Packed, SeqRows, SuperTree, check_plan, open};
 use serde::Serialize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Candidates of one sequence: 4 + 4 levels of 15.
 const CANDIDATES: usize = 64;
 const RUNS: usize = 400;
+const SOLVERS: [&str; 10] = [
+    "uniform",
+    "topn:32",
+    "opt-tree:32",
+    "talon:32",
+    "tetris:3",
+    "dcut",
+    "ema",
+    "echo",
+    "goodput",
+    "goodput+fair:16",
+];
 
 /// Time of gate + solver + pack at one size.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +40,8 @@ pub(crate) fn measure() -> Vec<Host> {
     let mut all = Vec::new();
     for seqs in [1, 8, 64, 256] {
         let mut scene = Scene::new(seqs);
-        for (name, mut solver) in solvers() {
+        for name in SOLVERS {
+            let mut solver = solver(name, &limits(seqs));
             let mut us: Vec<f64> = (0..RUNS).map(|_| scene.run(solver.as_mut())).collect();
             us.sort_by(f64::total_cmp);
             let (p50_us, p99_us) = (us[RUNS / 2], us[RUNS * 99 / 100]);
@@ -40,19 +51,25 @@ pub(crate) fn measure() -> Vec<Host> {
     all
 }
 
-fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
-    let width = Width::Ratio { mu: 0.03, most: 4 };
-    let echo = EchoParams { seed: 1, width, weights: Vec::new() };
-    let hinge = Hinge { ar_us: 1000.0, gamma: 0.002, rows_knee: 64 };
-    let cost = CostTable::hinge(hinge).expect("a knee of 64 rows");
-    debug_assert_eq!(cost.between(), Between::Linear);
-    let goodput = GoodputParams { cost, survival: Survival::identity() };
-    vec![
-        ("uniform", Box::new(Uniform::default())),
-        ("topn", Box::new(TopN::new(TopNParams { n: 32 }))),
-        ("echo", Box::new(Echo::new(echo).expect("in range"))),
-        ("goodput", Box::new(Goodput::new(goodput))),
-    ]
+/// A solver by its name, on a table that bends at 64 rows.
+fn solver(name: &str, limits: &Limits) -> Box<dyn Solver> {
+    let point = |rows, us| Profile { rows, kv_len: 64, time: Duration::from_micros(us) };
+    let profile = || Ok(vec![point(64, 1000), point(65, 1002)]);
+    registry::solver(name, limits, profile).expect("a known name")
+}
+
+fn limits(seqs: usize) -> Limits {
+    Limits {
+        seqs_max: seqs,
+        rows_max: seqs * (CANDIDATES + 1),
+        depth_max: 5,
+        width_max: 4,
+        beam_max: 4,
+        tree_max: CANDIDATES,
+        context_max: 64,
+        kv_slots: seqs * (CANDIDATES + 1) + 64,
+        logprobs_max: 0,
+    }
 }
 
 /// A drafted super-tree and the buffers of a step.
@@ -69,17 +86,7 @@ struct Scene {
 
 impl Scene {
     fn new(seqs: usize) -> Self {
-        let limits = Limits {
-            seqs_max: seqs,
-            rows_max: seqs * (CANDIDATES + 1),
-            depth_max: 5,
-            width_max: 4,
-            beam_max: 4,
-            tree_max: CANDIDATES,
-            context_max: 64,
-            kv_slots: seqs * (CANDIDATES + 1) + 64,
-            logprobs_max: 0,
-        };
+        let limits = limits(seqs);
         let mut tree = SuperTree::new(&limits);
         tree.plant((0..seqs as u32).map(|seq| (seq, 0)));
         let (mut keep, mut children) = (Keep::default(), Children::default());

@@ -19,6 +19,7 @@ use crate::team::Team;
 use anyhow::{Result, bail};
 use clap::Args;
 use kernels::Timed;
+use rows::Row;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,6 +52,9 @@ pub(crate) struct BenchArgs {
     /// All prompts, 128 tokens, 1 to 64 concurrent requests, 5 runs: up to an hour
     #[arg(long)]
     full: bool,
+    /// Measure these rows beside plain decoding, by name; a few if not given, all with `--full`
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
     /// Measure another engine beside this one, in turn: `llama.cpp`, through its Python package
     #[arg(long, value_parser = ["llama.cpp"])]
     peer: Option<String>,
@@ -64,6 +68,7 @@ pub(crate) struct BenchArgs {
 
 /// What is measured, after `--quick` and `--full`.
 struct Plan {
+    rows: Vec<Row>,
     concurrency: Vec<usize>,
     max_tokens: usize,
     repeat: usize,
@@ -72,12 +77,14 @@ struct Plan {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut prompts = prompts::load(args.prompts.as_deref())?;
+    let rows = rows::select(&args.engine, &args.rows, args.full)?;
     let plan = if args.full {
         let concurrency = vec![1, 2, 4, 8, 16, 32, 64];
-        Plan { concurrency, max_tokens: 128, repeat: 5, temperature: args.temperature }
+        Plan { rows, concurrency, max_tokens: 128, repeat: 5, temperature: args.temperature }
     } else {
         prompts = prompts::sample(prompts, args.limit.unwrap_or(12));
         Plan {
+            rows,
             concurrency: args.concurrency.clone(),
             max_tokens: args.max_tokens,
             repeat: args.repeat,
@@ -97,9 +104,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
     let requests = decode::requests(&loaded, &prompts, &plan)?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
-    let limits = rows::limits(&args.engine, seqs, &loaded, longest)?;
-    let rows = rows::all(&args.engine);
-    let mut team = Team::load(&loaded, &limits, rows.iter().map(|row| row.drafter.as_str()))?;
+    let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
+    let drafters = plan.rows.iter().map(|row| row.drafter.as_str());
+    let mut team = Team::load(&loaded, &limits, drafters)?;
     report.forward = forward::measure(team.target(), &limits, plan.repeat)?;
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;

@@ -1,12 +1,12 @@
 //! The JSON report: machine, build, settings, every repetition.
 
+use super::Plan;
 use super::decode::Decoded;
 use super::forward::Forward;
 use super::host::Host;
 use super::kernels::Shares;
 use super::peer::Compared;
 use super::prompts::Prompt;
-use super::{Plan, rows};
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use crate::{doctor, model};
@@ -54,7 +54,7 @@ impl Report {
             prompts: prompts.len(),
             max_tokens: plan.max_tokens,
             temperature: plan.temperature,
-            rows: rows::all(args).into_iter().map(|row| (row.name, row.about)).collect(),
+            rows: plan.rows.iter().map(|row| (row.name.clone(), row.about)).collect(),
             host: Vec::new(),
             forward: Vec::new(),
             shares: Vec::new(),

@@ -1,6 +1,7 @@
 //! The rows of the table: plain decoding, fixed shapes, and the policies.
 
 use crate::engine_args::EngineArgs;
+use crate::registry::unknown;
 use crate::setup::Loaded;
 use anyhow::{Result, bail};
 use echo_core::Limits;
@@ -11,6 +12,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// What it is, for the report.
     pub(crate) about: &'static str,
+    /// Whether a quick run has it.
+    is_quick: bool,
     pub(crate) drafter: String,
     pub(crate) gate: String,
     pub(crate) solver: String,
@@ -23,11 +26,12 @@ pub(crate) struct Row {
 /// Name of the row that others are compared with.
 pub(crate) const PLAIN: &str = "plain";
 
-/// All rows, plain decoding first.
+/// All rows, plain decoding first. Those of one tree share its shape: that of the flags.
 pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
-    let tree = |name: &str, about, gate: &str, solver: &str| Row {
+    let row = |name: &str, about, gate: &str, solver: &str| Row {
         name: name.into(),
         about,
+        is_quick: false,
         drafter: args.drafter.clone(),
         gate: gate.into(),
         solver: solver.into(),
@@ -36,40 +40,77 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         nodes: args.nodes,
         budget: args.budget,
     };
-    let plain = Row {
-        drafter: "none".into(),
-        depth: 0,
-        nodes: 0,
-        ..tree(PLAIN, "no drafting", "always", "uniform")
+    let quick = |name: &str, about, gate: &str, solver: &str| Row {
+        is_quick: true,
+        ..row(name, about, gate, solver)
     };
-    let chain = |depth: usize| Row {
+    let fixed = |name: String, about, (depth, width, nodes)| Row {
         depth,
-        width: 1,
-        nodes: depth,
+        width,
+        nodes,
         budget: None,
-        ..tree(&format!("chain-{depth}"), "a fixed chain, verified whole", "always", "uniform")
+        ..row(&name, about, "always", "topn")
     };
-    let mut rows = vec![plain];
+    let chain = |depth| Row {
+        is_quick: true,
+        ..fixed(format!("chain-{depth}"), "a fixed chain, verified whole", (depth, 1, depth))
+    };
+    let tree = |(depth, width, nodes)| {
+        let name = format!("tree-{depth}x{width}-{nodes}");
+        fixed(name, "a fixed tree: depth, width, nodes", (depth, width, nodes))
+    };
+    let plain = quick(PLAIN, "no drafting", "always", "uniform");
+    let mut rows = vec![Row { drafter: "none".into(), depth: 0, nodes: 0, ..plain }];
     rows.extend([2, 4, 8].map(chain));
-    rows.push(tree("topn", "EAGLE-2: best nodes of each request, fixed", "always", "topn"));
-    rows.push(tree("echo", "ECHO: sparse gate, elastic budget", "sparse:1=0.3,3=0.3", "echo"));
-    rows.push(tree("goodput", "best nodes of the batch per measured second", "always", "goodput"));
+    rows.extend([(2, 2, 4), (3, 3, 8), (5, 4, 16)].map(tree));
+    let paper = fixed("topn-60".into(), "EAGLE-2 at the paper's setting", (8, 10, 60));
+    rows.extend([
+        quick("topn", "EAGLE-2: best nodes of each request, fixed", "always", "topn"),
+        paper,
+        quick("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
+        row("opt-tree", "OPT-Tree: levels while they gain", "always", "opt-tree"),
+        row("talon", "TALON: whatever is nearly as likely as the best", "always", "talon"),
+        row("tetris", "TETRIS: three rows a request, pooled", "always", "tetris:3"),
+        quick("dcut", "D-cut: the best of four cuts by measured time", "always", "dcut"),
+        row("ema", "one depth by the average of accepted drafts", "always", "ema"),
+        quick("echo", "ECHO: sparse gate, elastic budget", "sparse:1=0.3,3=0.3", "echo"),
+        row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
+        row("echo-fixed", "ECHO, one threshold", "fixed:0.2", "echo"),
+        quick("goodput", "best nodes of the batch per measured second", "always", "goodput"),
+    ]);
     rows
+}
+
+/// The rows to measure: those named, else all of a full run or the few of a quick one. Plain
+/// decoding is always among them, and first.
+pub(crate) fn select(args: &EngineArgs, names: &[String], full: bool) -> Result<Vec<Row>> {
+    let rows = all(args);
+    if let Some(name) = names.iter().find(|name| rows.iter().all(|row| row.name != **name)) {
+        let known: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        return Err(unknown("row", name, &known));
+    }
+    let is_wanted = |row: &Row| match names {
+        [] => full || row.is_quick,
+        names => row.name == PLAIN || names.contains(&row.name),
+    };
+    Ok(rows.into_iter().filter(is_wanted).collect())
 }
 
 /// Limits that hold every row at every concurrency, for a target that is loaded once; the longest
 /// text has `longest` tokens.
 pub(crate) fn limits(
     args: &EngineArgs,
+    rows: &[Row],
     seqs: usize,
     loaded: &Loaded,
     longest: usize,
 ) -> Result<Limits> {
     let mut limits = args.limits(seqs, loaded.checkpoint.config().context);
-    let rows = all(args);
     let most = |of: fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0);
-    limits.depth_max = most(|row| row.depth);
-    limits.tree_max = most(|row| row.nodes);
+    limits.depth_max = most(|row| row.depth).max(args.depth);
+    limits.tree_max = most(|row| row.nodes).max(args.nodes);
+    limits.width_max = most(|row| row.width).max(args.width);
+    limits.beam_max = limits.width_max;
     limits.rows_max = limits.rows_max.max((seqs * (1 + limits.tree_max)).min(1024));
     if longest > limits.context_max {
         let context = limits.context_max;
@@ -79,4 +120,45 @@ pub(crate) fn limits(
     limits.context_max = limits.context_max.min(limits.kv_slots);
     limits.check()?;
     Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    fn names(names: &[&str], full: bool) -> Result<Vec<String>> {
+        let flags = Flags::parse_from(["x"]).engine;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Ok(select(&flags, &names, full)?.into_iter().map(|row| row.name).collect())
+    }
+
+    #[test]
+    fn plain_decoding_is_always_measured_first() {
+        assert_eq!(names(&["echo"], false).expect("known"), ["plain", "echo"]);
+        let quick = names(&[], false).expect("there are some");
+        let full = names(&[], true).expect("there are some");
+        assert!(quick[0] == "plain" && full[0] == "plain" && quick.len() < full.len());
+        let error = names(&["best"], false).expect_err("unknown").to_string();
+        assert!(error.contains("known are plain, chain-2"), "{error}");
+    }
+
+    #[test]
+    fn every_row_has_policies_that_are_known() {
+        let flags = Flags::parse_from(["x"]).engine;
+        for row in all(&flags) {
+            assert!(registry::gate(&row.gate).is_ok(), "{}", row.name);
+            let time = std::time::Duration::from_millis(1);
+            let profile = || Ok(vec![echo_runtime::Profile { rows: 1, kv_len: 8, time }]);
+            let limits = Limits::usual(4, 64);
+            assert!(registry::solver(&row.solver, &limits, profile).is_ok(), "{}", row.name);
+        }
+    }
 }

@@ -14,4 +14,10 @@ pub trait Solver: Send {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan);
 }
 
+impl<S: Solver + ?Sized> Solver for Box<S> {
+    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
+        (**self).choose(tree, budget, plan);
+    }
+}
+
 const _: Option<&dyn Solver> = None;

@@ -222,5 +222,7 @@ fn request(dice: &mut Dice, shared: &[Token]) -> Request {
     let stops =
         Stops { min_tokens: stops.min_tokens.min(stops.max_tokens.unwrap_or(usize::MAX)), ..stops };
     let draft_depth_max = dice.pick(&[None, None, None, Some(0), Some(2)]);
-    Request { prompt, sampling, stops, draft_depth_max }
+    let draft_nodes_max = dice.pick(&[None, None, Some(0), Some(3)]);
+    let draft_weight = dice.pick(&[1.0, 1.0, 0.1, 4.0]);
+    Request { prompt, sampling, stops, draft_depth_max, draft_nodes_max, draft_weight }
 }
