@@ -15,6 +15,7 @@
 //! - [`Echo`]: seed, then depth, then width (Algorithm 1 of the ECHO paper).
 //! - [`Goodput`]: as many of the best nodes as maximise expected tokens per measured second.
 //! - [`Fair`]: any of them with weights, caps and a bound on waiting.
+//! - [`Worth`]: a gate, which closes levels whose draft pass costs more than it brings.
 //! - [`Exact`]: brute force over small trees; for tests and teaching only.
 //!
 //! All of them rank by the cumulative draft log-probability, made monotone along each path first,
@@ -44,6 +45,7 @@ pub mod tetris;
 pub mod topn;
 pub mod uniform;
 pub mod width;
+pub mod worth;
 
 pub use cost::{Between, CostError, CostTable, Hinge, Sample};
 pub use dcut::{DCut, DCutParams};
@@ -59,3 +61,4 @@ pub use tetris::{Tetris, TetrisParams};
 pub use topn::{TopN, TopNParams};
 pub use uniform::Uniform;
 pub use width::Width;
+pub use worth::{ReachError, Worth, WorthParams};

@@ -3,11 +3,13 @@
 //! Nothing below this crate reads an environment variable or knows the name of a policy.
 
 mod bench;
+mod calibrate;
 mod doctor;
 mod engine_args;
 mod harvest;
 mod heads;
 mod inspect;
+mod known;
 mod model;
 mod registry;
 mod run;
@@ -32,6 +34,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure plain decoding and the policies on real prompts, and compare their outputs
     Bench(bench::BenchArgs),
+    /// Learn how far a drafter can be trusted, for the gates and the budget
+    Calibrate(calibrate::CalibrateArgs),
     /// Let the model write texts and record its hidden states, to train a drafter on
     Harvest(harvest::HarvestArgs),
     /// Show what is in a model file or folder
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Harvest(args) => harvest::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),

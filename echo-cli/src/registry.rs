@@ -1,20 +1,28 @@
 //! Names of policies and kernels, as they are written on the command line.
 
+use crate::known::Known;
 use anyhow::{Context, Result, anyhow};
 use echo_budget::{
-    Between, CostTable, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams,
-    Goodput, GoodputParams, OptTree, OptTreeParams, Sample, Survival, Talon, TalonParams, Tetris,
-    TetrisParams, TopN, TopNParams, Uniform, Width,
+    DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams, Goodput, GoodputParams,
+    OptTree, OptTreeParams, Talon, TalonParams, Tetris, TetrisParams, TopN, TopNParams, Uniform,
+    Width, Worth, WorthParams,
 };
 use echo_core::{Gate, Limits, Solver};
 use echo_gate::{
-    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
+    Always, Both, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
+    Threshold,
 };
 use echo_kernels_cpu::{Activations, Isa, Path};
-use echo_runtime::Profile;
 
-const GATES: [&str; 5] =
-    ["always", "fixed:TAU", "dense:TAU,TAU,…", "sparse:DEPTH=TAU,…", "ddd:TAU,DEPTH,…"];
+const GATES: [&str; 7] = [
+    "auto",
+    "always",
+    "calibrated",
+    "fixed:TAU",
+    "dense:TAU,TAU,…",
+    "sparse:DEPTH=TAU,…",
+    "ddd:TAU,DEPTH,…",
+];
 const SOLVERS: [&str; 9] = [
     "uniform",
     "topn[:N]",
@@ -32,12 +40,18 @@ pub(crate) fn unknown(kind: &str, name: &str, known: &[&str]) -> anyhow::Error {
     anyhow!("unknown {kind} `{name}`; known are {}", known.join(", "))
 }
 
-/// The gate that `text` means: a name and, after a colon, its parameters.
-pub(crate) fn gate(text: &str) -> Result<Box<dyn Gate>> {
+/// The gate that `text` means: a name and, after a colon, its parameters. `known` as for [`solver`].
+pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     let (name, params) = text.split_once(':').unwrap_or((text, ""));
     let context = || format!("gate `{text}`");
     Ok(match name {
         "always" => Box::new(Always),
+        "auto" => {
+            let Known { cost, survival, reach, sparse } = needed(known).clone();
+            let worth = Worth::new(WorthParams { cost, survival, reach })?;
+            Box::new(Both(Box::new(Sparse::new(sparse)?), Box::new(worth)))
+        }
+        "calibrated" => Box::new(Sparse::new(needed(known).sparse.clone())?),
         "fixed" => {
             let tau = number(params).with_context(context)?;
             Box::new(Fixed::new(FixedParams { tau }).with_context(context)?)
@@ -74,24 +88,20 @@ fn threshold(text: &str) -> Result<Threshold> {
 /// The solver that `text` means: a name, after a colon its parameters, and after `+fair:` how many
 /// steps a request waits for a drafted row at most. Weights and caps of requests hold for all.
 ///
-/// `profile` measures the target's forward; it is asked only by those who need a cost table.
+/// `known` is there for those that [`measures`] names.
 pub(crate) fn solver(
     text: &str,
     limits: &Limits,
-    profile: impl FnOnce() -> Result<Vec<Profile>>,
+    known: Option<&Known>,
 ) -> Result<Box<dyn Solver>> {
     let (inner, within) = text.split_once("+fair:").unwrap_or((text, "0"));
     let context = || format!("solver `{text}`");
     let params = FairParams { within: number(within).with_context(context)? };
-    let inner = unfair(inner, limits, profile).with_context(context)?;
+    let inner = unfair(inner, limits, known).with_context(context)?;
     Ok(Box::new(Fair::new(inner, params)))
 }
 
-fn unfair(
-    text: &str,
-    limits: &Limits,
-    profile: impl FnOnce() -> Result<Vec<Profile>>,
-) -> Result<Box<dyn Solver>> {
+fn unfair(text: &str, limits: &Limits, known: Option<&Known>) -> Result<Box<dyn Solver>> {
     let (name, params) = text.split_once(':').unwrap_or((text, ""));
     let mut params = params.split(',').filter(|text| !text.is_empty());
     let tree_max = limits.tree_max;
@@ -111,7 +121,7 @@ fn unfair(
             let (k, seqs_min) = (number(k)?, next(&mut params, 0)?);
             Box::new(Tetris::new(TetrisParams { k, seqs_min }))
         }
-        "dcut" => Box::new(DCut::new(DCutParams { cost: cost(&profile()?)? })),
+        "dcut" => Box::new(DCut::new(DCutParams { cost: needed(known).cost.clone() })),
         "ema" => Box::new(Ema::new(EmaParams::usual())?),
         "echo" => {
             let width = Width::Ratio { mu: 0.03, most: limits.width_max };
@@ -119,7 +129,7 @@ fn unfair(
             Box::new(Echo::new(params)?)
         }
         "goodput" => {
-            let (cost, survival) = (cost(&profile()?)?, Survival::identity());
+            let Known { cost, survival, .. } = needed(known).clone();
             Box::new(Goodput::new(GoodputParams { cost, survival }))
         }
         _ => return Err(unknown("solver", text, &SOLVERS)),
@@ -138,12 +148,15 @@ fn next<'a, T: std::str::FromStr>(
     params.next().map_or(Ok(usual), number)
 }
 
-/// The table of what was measured; drafting and the host are free in it.
-fn cost(profile: &[Profile]) -> Result<CostTable> {
-    let sample =
-        |p: &Profile| Sample { rows: p.rows, kv_len: p.kv_len, us: p.time.as_secs_f64() * 1e6 };
-    let samples: Vec<Sample> = profile.iter().map(sample).collect();
-    Ok(CostTable::from_samples(&samples, &[], 0.0, Between::Linear)?)
+/// Whether a gate or solver of these names wants to know times and rates.
+pub(crate) fn measures(gate: &str, solver: &str) -> bool {
+    let solver = solver.split(['+', ':']).next();
+    matches!(gate, "auto" | "calibrated") || matches!(solver, Some("goodput" | "dcut"))
+}
+
+/// What [`measures`] promised.
+fn needed(known: Option<&Known>) -> &Known {
+    known.expect("times are measured for whoever wants them")
 }
 
 /// What quantised weights meet.
@@ -185,7 +198,7 @@ mod tests {
         for name in
             ["always", "fixed:0.3", "dense:0.1,0.2", "sparse:1=0.4,3=0.2", "ddd:0.1", "ddd:0.1,2,4"]
         {
-            assert!(gate(name).is_ok(), "{name}");
+            assert!(gate(name, None).is_ok(), "{name}");
         }
         let names = ["uniform", "topn", "topn:8", "opt-tree", "opt-tree:8,0.2", "talon:8,0.1"];
         let more = ["tetris:3", "tetris:3,8", "dcut", "ema", "echo", "goodput+fair:16"];
@@ -199,17 +212,19 @@ mod tests {
 
     fn named(name: &str) -> Result<Box<dyn Solver>> {
         let time = std::time::Duration::from_millis(1);
-        solver(name, &Limits::usual(4, 64), || Ok(vec![Profile { rows: 1, kv_len: 8, time }]))
+        let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
+        let known = Known::new(&[profile], &[], None)?;
+        solver(name, &Limits::usual(4, 64), Some(&known))
     }
 
     #[test]
     fn what_is_not_known_is_answered_with_what_is() {
         let message =
             |result: Result<Box<dyn Gate>>| format!("{:#}", result.err().expect("unknown"));
-        assert!(message(gate("open")).contains("known are always, fixed:TAU"));
-        assert!(message(gate("fixed:2")).contains("gate `fixed:2`"));
-        assert!(message(gate("fixed")).contains("is not a number"));
-        assert!(message(gate("sparse:1")).contains("is not DEPTH=TAU"));
+        assert!(message(gate("open", None)).contains("known are auto, always"));
+        assert!(message(gate("fixed:2", None)).contains("gate `fixed:2`"));
+        assert!(message(gate("fixed", None)).contains("is not a number"));
+        assert!(message(gate("sparse:1", None)).contains("is not DEPTH=TAU"));
         let message = |name: &str| format!("{:#}", named(name).err().expect("unknown"));
         assert!(message("best").contains("known are uniform, topn[:N]"));
         assert!(message("opt-tree:8,-1").contains("delta of opt-tree is -1"));

@@ -1,8 +1,9 @@
 //! `echo-llm run`: generate from a prompt, or chat.
 
 use crate::engine_args::EngineArgs;
+use crate::known::Known;
 use crate::registry;
-use crate::setup::{self, Loaded};
+use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -134,10 +135,12 @@ fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
     let flags = &args.engine;
     let limits = flags.limits(usize::from(args.batch), loaded.checkpoint.config().context);
     limits.check()?;
-    let gate = registry::gate(&flags.gate())?;
     let mut team = Team::load(loaded, &limits, [flags.drafter.as_str()])?;
-    let cost = || setup::measure(team.target(), &limits, 3);
-    let solver = registry::solver(&flags.solver, &limits, cost)?;
+    let gate = flags.gate();
+    let policies = (gate.as_str(), flags.solver.as_str());
+    let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
+    let gate = registry::gate(&gate, known.as_ref())?;
+    let solver = registry::solver(&flags.solver, &limits, known.as_ref())?;
     let (target, drafter) = team.lend(&flags.drafter);
     let vocab = Arc::clone(&loaded.tokenizer) as _;
     let parts = Parts { target, drafter, gate, solver, vocab };

@@ -1,15 +1,17 @@
 //! A target and the drafters that draft for it, loaded once and lent to engines in turn.
 
 use crate::heads;
+use crate::model;
 use crate::registry;
 use crate::setup::Loaded;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
+use echo_gate::{CalibrationFile, Fingerprint};
 use echo_model::eagle::{EagleDrafter, Head};
 use echo_model::hybrid::HybridDrafter;
 use echo_model::llama::LlamaTarget;
 use echo_model::ngram::{NgramDrafter, NgramOptions};
-use echo_runtime::{NoDraft, Parts};
+use echo_runtime::{NoDraft, Parts, Profile, profile_draft};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +22,13 @@ const DRAFTERS: [&str; 6] =
 /// What an engine is made of and a bench makes many engines of.
 pub(crate) struct Team {
     target: Option<Box<dyn Target>>,
-    drafters: BTreeMap<String, Option<Box<dyn Drafter>>>,
+    drafters: BTreeMap<String, Member>,
+}
+
+/// A drafter, unless an engine has it, and what was learnt of it.
+struct Member {
+    drafter: Option<Box<dyn Drafter>>,
+    calibration: Option<CalibrationFile>,
 }
 
 impl Team {
@@ -34,8 +42,9 @@ impl Team {
         let mut drafters = BTreeMap::new();
         for name in names {
             if !drafters.contains_key(name) {
-                let made = drafter(name, loaded, &mut target, limits)?;
-                drafters.insert(name.to_owned(), Some(made));
+                let drafter = Some(drafter(name, loaded, &mut target, limits)?);
+                let calibration = calibration(name, loaded)?;
+                drafters.insert(name.to_owned(), Member { drafter, calibration });
             }
         }
         Ok(Team { target: Some(Box::new(target)), drafters })
@@ -48,7 +57,7 @@ impl Team {
 
     /// The target and the drafter called `name`, until they are taken back.
     pub(crate) fn lend(&mut self, name: &str) -> (Box<dyn Target>, Box<dyn Drafter>) {
-        let drafter = self.drafters.get_mut(name).and_then(Option::take);
+        let drafter = self.drafters.get_mut(name).and_then(|member| member.drafter.take());
         let target = self.target.take().expect("no engine has the target");
         (target, drafter.expect("the drafter was loaded and no engine has it"))
     }
@@ -56,8 +65,54 @@ impl Team {
     /// Gets back what an engine, now taken apart, was lent.
     pub(crate) fn take_back(&mut self, name: &str, parts: Parts) {
         self.target = Some(parts.target);
-        self.drafters.insert(name.to_owned(), Some(parts.drafter));
+        if let Some(member) = self.drafters.get_mut(name) {
+            member.drafter = Some(parts.drafter);
+        }
     }
+
+    /// What was learnt of the drafter called `name`.
+    pub(crate) fn calibration(&self, name: &str) -> Option<&CalibrationFile> {
+        self.drafters.get(name)?.calibration.as_ref()
+    }
+
+    /// Times draft passes of the drafter called `name`.
+    pub(crate) fn profile_draft(
+        &mut self,
+        name: &str,
+        limits: &Limits,
+        repeats: usize,
+    ) -> Result<Vec<Profile>> {
+        let drafter = self.drafters.get_mut(name).and_then(|member| member.drafter.as_mut());
+        let (Some(target), Some(drafter)) = (self.target.as_mut(), drafter) else {
+            bail!("the drafter `{name}` is in use");
+        };
+        let seqs = [1, 2, 4, 8, 16, 32, 64];
+        Ok(profile_draft(target.as_mut(), drafter.as_mut(), limits, &seqs, repeats)?)
+    }
+}
+
+/// What was learnt of the drafter that `name` means: that of the program's own head, or the file
+/// beside the head that is named.
+fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
+    let path = match name.split_once(':') {
+        Some((_, folder)) => Path::new(folder).join("calibration.json"),
+        None if name == "auto" => return heads::calibration(&loaded.path),
+        None => return Ok(None),
+    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let read = || -> Result<CalibrationFile> {
+        let file = CalibrationFile::from_json(&std::fs::read_to_string(&path)?)?;
+        let running = Fingerprint {
+            target: model::short_name(&loaded.path),
+            drafter: name.to_owned(),
+            ..file.fingerprint.clone()
+        };
+        file.check_fingerprint(&running)?;
+        Ok(file)
+    };
+    Ok(Some(read().with_context(|| format!("{}", path.display()))?))
 }
 
 /// The drafter that `name` means.

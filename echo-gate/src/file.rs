@@ -1,6 +1,7 @@
 //! The calibration file: what was learnt, for which models and device, as versioned JSON text.
 
 use crate::calibrate::{Calibration, DepthCalibration, ParamsError};
+use crate::paths::PathCalibration;
 use serde::{Deserialize, Serialize};
 
 /// The version this build writes and reads.
@@ -32,6 +33,9 @@ pub struct CalibrationFile {
     pub fingerprint: Fingerprint,
     /// What was learnt.
     pub calibration: Calibration,
+    /// How often drafted paths are accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<PathCalibration>,
 }
 
 /// The one field of a file that every version has.
@@ -87,7 +91,7 @@ pub enum FileError {
 impl CalibrationFile {
     /// A file of this build's version.
     pub fn new(fingerprint: Fingerprint, calibration: Calibration) -> Self {
-        CalibrationFile { version: VERSION, fingerprint, calibration }
+        CalibrationFile { version: VERSION, fingerprint, calibration, paths: None }
     }
 
     /// The text to store. Fails as [`from_json`](Self::from_json) would on it, so that nothing is
@@ -130,6 +134,11 @@ impl CalibrationFile {
     fn check(&self) -> Result<(), FileError> {
         let Calibration { params, depths } = &self.calibration;
         params.check()?;
+        let reach = self.paths.iter().flat_map(|paths| &paths.reach);
+        if reach.into_iter().any(|share| !(0.0..=1.0).contains(share)) {
+            let what = "a share of rounds lies outside 0 to 1";
+            return Err(FileError::Depth { depth: 0, what });
+        }
         let mut above = 0;
         for known in depths {
             let depth = known.depth;

@@ -26,6 +26,7 @@
 
 pub mod always;
 pub mod auc;
+pub mod both;
 pub mod calibrate;
 pub mod confidence;
 pub mod ddd;
@@ -37,6 +38,7 @@ pub mod file;
 pub mod fixed;
 pub mod graded;
 pub mod isotonic;
+pub mod paths;
 pub mod roc;
 pub mod sample;
 pub mod sparse;
@@ -45,6 +47,7 @@ pub mod tau;
 
 pub use always::Always;
 pub use auc::{Auc, Bootstrap, auc};
+pub use both::Both;
 pub use calibrate::{
     CalibrateParams, Calibration, DepthCalibration, ParamsError, Tau, TauSource, calibrate,
 };
@@ -57,6 +60,7 @@ pub use file::{CalibrationFile, FileError, Fingerprint};
 pub use fixed::{Fixed, FixedParams};
 pub use graded::{Graded, Grader, Retention};
 pub use isotonic::{Isotonic, Knot, KnotError, calibration_error};
+pub use paths::{PathCalibration, PathGrader};
 pub use roc::RocPoint;
 pub use sample::Sample;
 pub use sparse::{Sparse, SparseParams, Threshold};

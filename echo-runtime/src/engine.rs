@@ -8,6 +8,7 @@ use crate::meter::{Meter, StepStats};
 use crate::options::Options;
 use crate::output::{FinishReason, Output};
 use crate::request::{RejectReason, Request};
+use crate::round::Round;
 use crate::sequence::Sequence;
 use crate::step::step;
 use echo_core::{
@@ -164,6 +165,12 @@ impl Engine {
     /// Counts and times of the last step.
     pub fn last_step(&self) -> &StepStats {
         &self.meter.last
+    }
+
+    /// What the last step drafted, verified and accepted. Before the first step, nothing.
+    pub fn last_round(&self) -> Round<'_> {
+        let Buffers { tree, plan, packed, paths, .. } = &self.buffers;
+        Round::new(tree.view(), plan, packed, paths)
     }
 
     /// Counts and times of all steps.

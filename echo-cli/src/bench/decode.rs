@@ -1,19 +1,20 @@
 //! Layer 4: policies × concurrency on real prompts.
 
-use super::forward::Forward;
 use super::prompts::Prompt;
 use super::rows::Row;
 use super::{Plan, table};
 use crate::engine_args::EngineArgs;
+use crate::known::Known;
 use crate::registry;
 use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::Result;
 use echo_core::{Limits, Sampling, SeqId, Token};
 use echo_model::template::Message;
-use echo_runtime::{Engine, Options, Output, Parts, Profile, Request, Stage, StepStats, Stops};
+use echo_runtime::{Engine, Options, Output, Parts, Request, Stage, StepStats, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) loaded: &'a Loaded,
     pub(crate) limits: Limits,
     pub(crate) plan: &'a Plan,
+    /// By drafter.
+    pub(crate) known: &'a BTreeMap<String, Known>,
 }
 
 /// One row at one concurrency.
@@ -62,7 +65,6 @@ pub(crate) fn measure(
     setting: &Setting<'_>,
     team: &mut Team,
     requests: &[Request],
-    curve: &[Forward],
 ) -> Result<Vec<Decoded>> {
     let plan = setting.plan;
     let rows = &plan.rows;
@@ -78,7 +80,7 @@ pub(crate) fn measure(
         for _ in 0..plan.repeat {
             for (row, samples) in rows.iter().zip(&mut samples) {
                 bar.set_message(format!("{} at {concurrency}", row.name));
-                samples.push(run(setting, row, concurrency, team, requests, curve)?);
+                samples.push(run(setting, row, concurrency, team, requests)?);
                 bar.inc(1);
             }
         }
@@ -114,9 +116,8 @@ fn run(
     concurrency: usize,
     team: &mut Team,
     requests: &[Request],
-    curve: &[Forward],
 ) -> Result<Sample> {
-    let mut engine = assemble(setting, row, concurrency, team, requests.len(), curve)?;
+    let mut engine = assemble(setting, row, concurrency, team, requests.len())?;
     for request in requests {
         engine.submit(request.clone())?;
     }
@@ -133,7 +134,6 @@ pub(crate) fn assemble(
     concurrency: usize,
     team: &mut Team,
     queue: usize,
-    curve: &[Forward],
 ) -> Result<Engine> {
     let limits = Limits {
         seqs_max: concurrency,
@@ -143,16 +143,9 @@ pub(crate) fn assemble(
         tree_max: row.nodes,
         ..setting.limits
     };
-    let profile = || {
-        let of = |f: &Forward| Profile {
-            rows: f.rows,
-            kv_len: f.kv_len,
-            time: Duration::from_secs_f64(f.median_us / 1e6),
-        };
-        Ok(curve.iter().map(of).collect())
-    };
-    let gate = registry::gate(&row.gate)?;
-    let solver = registry::solver(&row.solver, &limits, profile)?;
+    let known = setting.known.get(&row.drafter);
+    let gate = registry::gate(&row.gate, known)?;
+    let solver = registry::solver(&row.solver, &limits, known)?;
     let (target, drafter) = team.lend(&row.drafter);
     let parts =
         Parts { target, drafter, gate, solver, vocab: Arc::clone(&setting.loaded.tokenizer) as _ };

@@ -1,12 +1,17 @@
 //! Layer 3: what a forward costs by its number of rows. The curve decides whether speculation can
 //! pay.
 
+use super::rows::Row;
 use super::table;
+use crate::known::Known;
 use crate::setup;
+use crate::team::Team;
 use anyhow::Result;
 use echo_core::{Limits, Target};
 use echo_runtime::{Profile, profile};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One point of the curve.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +48,28 @@ pub(crate) fn measure(
         }
     }
     Ok(curve)
+}
+
+/// What the policies of the drafters in `rows` may know: the curve, timed draft passes, and the
+/// drafter's calibration.
+pub(crate) fn known(
+    curve: &[Forward],
+    team: &mut Team,
+    rows: &[Row],
+    limits: &Limits,
+) -> Result<BTreeMap<String, Known>> {
+    let time = |us: f64| Duration::from_secs_f64(us / 1e6);
+    let of = |f: &Forward| Profile { rows: f.rows, kv_len: f.kv_len, time: time(f.median_us) };
+    let verify: Vec<Profile> = curve.iter().map(of).collect();
+    let mut all = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.depth > 0) {
+        if !all.contains_key(&row.drafter) {
+            let draft = team.profile_draft(&row.drafter, limits, 5)?;
+            let known = Known::new(&verify, &draft, team.calibration(&row.drafter))?;
+            all.insert(row.drafter.clone(), known);
+        }
+    }
+    Ok(all)
 }
 
 /// Prints `T(rows)` and `T(rows) / T(1)`.

@@ -1,6 +1,7 @@
 //! Layer 1: what gate, solver and pack cost on the host, without a device.
 
 use super::table;
+use crate::known::Known;
 use crate::registry;
 use echo_core::sampling::philox;
 use echo_core::{Budget, Children, Gate, Keep, Limits, Load, Plan, Solver};
@@ -54,8 +55,8 @@ pub(crate) fn measure() -> Vec<Host> {
 /// A solver by its name, on a table that bends at 64 rows.
 fn solver(name: &str, limits: &Limits) -> Box<dyn Solver> {
     let point = |rows, us| Profile { rows, kv_len: 64, time: Duration::from_micros(us) };
-    let profile = || Ok(vec![point(64, 1000), point(65, 1002)]);
-    registry::solver(name, limits, profile).expect("a known name")
+    let known = Known::new(&[point(64, 1000), point(65, 1002)], &[], None).expect("times");
+    registry::solver(name, limits, Some(&known)).expect("a known name")
 }
 
 fn limits(seqs: usize) -> Limits {

@@ -8,10 +8,10 @@ mod forward;
 mod host;
 mod kernels;
 mod peer;
-mod prompts;
+pub(crate) mod prompts;
 mod report;
 mod rows;
-mod table;
+pub(crate) mod table;
 
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
@@ -111,13 +111,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
-    let setting = decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan };
-    report.decode = decode::measure(&setting, &mut team, &requests, &report.forward)?;
+    let known = forward::known(&report.forward, &mut team, &plan.rows, &limits)?;
+    let setting =
+        decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
+    report.decode = decode::measure(&setting, &mut team, &requests)?;
     decode::print(&report.decode, &plan);
     if args.peer.is_some() {
         match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
             Ok(peer) => {
-                report.peer = peer::measure(&setting, peer, &mut team, &requests, &report.forward)?;
+                report.peer = peer::measure(&setting, peer, &mut team, &requests)?;
                 peer::print(&report.peer);
             }
             Err(error) => eprintln!("note: no comparison with llama.cpp: {error:#}"),

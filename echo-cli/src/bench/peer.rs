@@ -4,7 +4,6 @@
 //! request at a time; while one side works, the other sleeps.
 
 use super::decode::{Setting, assemble, median};
-use super::forward::Forward;
 use super::rows::{self, PLAIN, Row};
 use super::table;
 use crate::team::Team;
@@ -106,7 +105,6 @@ pub(crate) fn measure(
     mut peer: Peer,
     team: &mut Team,
     requests: &[Request],
-    curve: &[Forward],
 ) -> Result<Vec<Compared>> {
     let decodes = [1, 4, 16].into_iter().filter(|&c| c <= setting.limits.seqs_max);
     let mut tasks: Vec<Task> = decodes.map(Task::Decode).collect();
@@ -126,7 +124,7 @@ pub(crate) fn measure(
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let turn = |i: usize| prompts[(round + i) % prompts.len()].clone();
-            ours.push(ours_at(setting, task, &turn, team, curve)?);
+            ours.push(ours_at(setting, task, &turn, team)?);
             theirs.push(theirs_at(&mut peer, task, &turn)?);
         }
         compared.push(Compared { name, ours, theirs });
@@ -140,7 +138,6 @@ fn ours_at(
     task: &Task,
     prompt: &dyn Fn(usize) -> Vec<Token>,
     team: &mut Team,
-    curve: &[Forward],
 ) -> Result<f64> {
     let row = |name| rows::all(setting.args).into_iter().find(|row: &Row| row.name == name);
     let (name, prompts, tokens) = match task {
@@ -155,7 +152,7 @@ fn ours_at(
     };
     let row = row(name).expect("a row of the table");
     let prompts: Vec<Vec<Token>> = prompts;
-    let mut engine = assemble(setting, &row, prompts.len(), team, 0, curve)?;
+    let mut engine = assemble(setting, &row, prompts.len(), team, 0)?;
     let n = prompts.len();
     for prompt in prompts {
         let stops = Stops { max_tokens: Some(tokens), ignore_eos: true, ..Stops::default() };

@@ -77,6 +77,7 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
         row("echo-fixed", "ECHO, one threshold", "fixed:0.2", "echo"),
         quick("goodput", "best nodes of the batch per measured second", "always", "goodput"),
+        quick("auto", "calibrated gate, draft passes that pay, goodput", "auto", "goodput"),
     ]);
     rows
 }
@@ -125,6 +126,7 @@ pub(crate) fn limits(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::known::Known;
     use crate::registry;
     use clap::Parser;
 
@@ -154,11 +156,12 @@ mod tests {
     fn every_row_has_policies_that_are_known() {
         let flags = Flags::parse_from(["x"]).engine;
         for row in all(&flags) {
-            assert!(registry::gate(&row.gate).is_ok(), "{}", row.name);
             let time = std::time::Duration::from_millis(1);
-            let profile = || Ok(vec![echo_runtime::Profile { rows: 1, kv_len: 8, time }]);
+            let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
+            let known = Known::new(&[profile], &[], None).expect("a time");
             let limits = Limits::usual(4, 64);
-            assert!(registry::solver(&row.solver, &limits, profile).is_ok(), "{}", row.name);
+            assert!(registry::gate(&row.gate, Some(&known)).is_ok(), "{}", row.name);
+            assert!(registry::solver(&row.solver, &limits, Some(&known)).is_ok(), "{}", row.name);
         }
     }
 }

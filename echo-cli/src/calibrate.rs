@@ -1,0 +1,155 @@
+//! `echo-llm calibrate`: drafts without a gate, compares with what the target said, and writes what
+//! was learnt.
+
+use crate::bench::{prompts, table};
+use crate::engine_args::EngineArgs;
+use crate::model;
+use crate::setup::Loaded;
+use crate::team::Team;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use echo_budget::{TopN, TopNParams};
+use echo_core::{Limits, Sampling};
+use echo_gate::{
+    Always, CalibrateParams, Calibration, CalibrationFile, Fingerprint, Grader, PathGrader,
+    Retention, calibrate,
+};
+use echo_model::template::Message;
+use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Args)]
+pub(crate) struct CalibrateArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Questions as for `bench`; the built-in set if not given
+    #[arg(long)]
+    prompts: Option<PathBuf>,
+    /// Tokens generated for each prompt
+    #[arg(short = 'n', long, default_value_t = 128)]
+    max_tokens: usize,
+    /// 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0)]
+    temperature: f32,
+    /// The file to write
+    #[arg(short, long, default_value = "calibration.json")]
+    out: PathBuf,
+}
+
+/// Requests at once, graded rounds of a depth and graded nodes that are kept.
+const SEQS: usize = 4;
+const ROUNDS_MAX: usize = 20_000;
+const NODES_MAX: usize = 100_000;
+
+pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
+    if args.engine.depth == 0 {
+        bail!("--depth is 0: there is nothing to calibrate without drafts");
+    }
+    let loaded = Loaded::open(&args.engine)?;
+    let limits = args.engine.limits(SEQS, loaded.checkpoint.config().context);
+    limits.check()?;
+    let requests = requests(args, &loaded)?;
+    let (calibration, paths) = grade(args, &loaded, limits, requests)?;
+    print(&calibration);
+    let fingerprint = Fingerprint {
+        target: model::short_name(&loaded.path),
+        drafter: args.engine.drafter.clone(),
+        dtype: args.engine.activations.clone(),
+        backend: "cpu".into(),
+        prompt_set: args.prompts.as_deref().map_or("built-in".into(), model::short_name),
+    };
+    let mut file = CalibrationFile::new(fingerprint, calibration);
+    file.paths = paths.fit();
+    let Some(learnt) = &file.paths else {
+        bail!("the drafter `{}` proposed nothing; nothing was learnt", args.engine.drafter);
+    };
+    let reach: Vec<String> = learnt.reach.iter().map(|share| format!("{share:.3}")).collect();
+    println!("\nrounds {}; accepting at least 1, 2, … tokens: {}", learnt.rounds, reach.join(" "));
+    std::fs::write(&args.out, file.to_json()?)
+        .with_context(|| format!("{} cannot be written", args.out.display()))?;
+    println!("wrote {}", args.out.display());
+    Ok(())
+}
+
+fn requests(args: &CalibrateArgs, loaded: &Loaded) -> Result<Vec<Request>> {
+    let template = loaded.template()?;
+    let prompts = prompts::load(args.prompts.as_deref())?;
+    let request = |(i, prompt): (usize, &prompts::Prompt)| {
+        let messages = [Message::new("user", prompt.turns[0].as_str())];
+        let tokens = loaded.encode_chat(&template, &messages)?;
+        let (temperature, seed) = (args.temperature, i as u64);
+        let sampling = Sampling { temperature, seed, ..Sampling::default() };
+        let stops = Stops { max_tokens: Some(args.max_tokens), ..Stops::default() };
+        Ok(Request { sampling, stops, ..Request::new(tokens) })
+    };
+    prompts.iter().enumerate().map(request).collect()
+}
+
+/// Answers all requests and grades every round.
+fn grade(
+    args: &CalibrateArgs,
+    loaded: &Loaded,
+    limits: Limits,
+    requests: Vec<Request>,
+) -> Result<(Calibration, PathGrader)> {
+    let mut team = Team::load(loaded, &limits, [args.engine.drafter.as_str()])?;
+    let (target, drafter) = team.lend(&args.engine.drafter);
+    let parts = Parts {
+        target,
+        drafter,
+        gate: Box::new(Always),
+        solver: Box::new(TopN::new(TopNParams { n: limits.tree_max })),
+        vocab: Arc::clone(&loaded.tokenizer) as _,
+    };
+    let options = Options { queue_max: requests.len(), ..Options::default() };
+    let mut engine = Engine::new(parts, limits, options)?;
+    let bar = ProgressBar::new(requests.len() as u64).with_style(
+        ProgressStyle::with_template("grading {bar:30} {pos}/{len} answers {elapsed}")
+            .expect("the template is right"),
+    );
+    for request in requests {
+        engine.submit(request)?;
+    }
+    let mut grader = Grader::new(&limits, ROUNDS_MAX, Retention::Even, 0);
+    let mut paths = PathGrader::new(limits.depth_max, NODES_MAX, 0);
+    let (mut accepted, mut depths, mut out) = (Vec::new(), Vec::new(), Output::default());
+    while !engine.is_idle() {
+        engine.step(&mut out)?;
+        bar.inc(out.finished.len() as u64);
+        out.clear();
+        let round = engine.last_round();
+        round.accepted(&mut accepted);
+        round.accepted_depths(&mut depths);
+        if round.tree.levels() > 1 {
+            grader.observe(round.tree, round.plan, &depths);
+            paths.observe(round.tree, round.plan, &accepted, &depths);
+        }
+    }
+    bar.finish_and_clear();
+    Ok((calibrate(&grader.levels(), CalibrateParams::usual())?, paths))
+}
+
+/// Prints what was learnt of each depth.
+fn print(calibration: &Calibration) {
+    let number = |x: Option<f32>| x.map_or("–".into(), |x| format!("{x:.3}"));
+    let cells = |known: &echo_gate::DepthCalibration| {
+        let auc = known.auc.map_or("–".into(), |auc| {
+            format!("{:.3} ({:.3}–{:.3})", auc.value, auc.lower, auc.upper)
+        });
+        vec![
+            known.depth.to_string(),
+            known.rounds.to_string(),
+            known.gained.to_string(),
+            auc,
+            if known.chosen { "yes".into() } else { "no".into() },
+            number(known.tau.map(|tau| tau.value)),
+            number(known.ece_before),
+            number(known.ece_after),
+        ]
+    };
+    let head =
+        ["depth", "rounds", "gained", "AUC (90 %)", "chosen", "tau", "ECE before", "ECE after"];
+    table::print(&head, &calibration.depths.iter().map(cells).collect::<Vec<_>>());
+}

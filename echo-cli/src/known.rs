@@ -1,0 +1,66 @@
+//! What policies may know: measured times, and what was learnt of the drafter.
+
+use crate::registry;
+use crate::setup;
+use crate::team::Team;
+use anyhow::Result;
+use echo_budget::{Between, CostTable, Sample, Survival};
+use echo_core::Limits;
+use echo_gate::{CalibrationFile, SparseParams};
+use echo_runtime::Profile;
+
+/// Share of rounds that accept a token, and of those that accept one more, where nothing was
+/// learnt: drafting begins, and what it gains decides.
+const REACH: [f32; 2] = [0.5, 0.25];
+
+/// Times and rates of one target and one drafter on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) cost: CostTable,
+    pub(crate) survival: Survival,
+    pub(crate) reach: Vec<f32>,
+    pub(crate) sparse: SparseParams,
+}
+
+impl Known {
+    /// From timed forwards and draft passes, and the drafter's calibration if there is one.
+    pub(crate) fn new(
+        verify: &[Profile],
+        draft: &[Profile],
+        calibration: Option<&CalibrationFile>,
+    ) -> Result<Self> {
+        let cost =
+            CostTable::from_samples(&samples(verify), &samples(draft), 0.0, Between::Linear)?;
+        let paths = calibration.and_then(|file| file.paths.as_ref());
+        let knots = |knot: &echo_gate::Knot| (knot.confidence, knot.gain);
+        let survival = match paths {
+            Some(paths) => Survival::new(paths.survival.knots().iter().map(knots).collect())?,
+            None => Survival::identity(),
+        };
+        let reach = paths.map_or(REACH.to_vec(), |paths| paths.reach.clone());
+        let sparse = calibration.map(|file| file.calibration.sparse());
+        let sparse = sparse.unwrap_or(SparseParams { thresholds: Vec::new() });
+        Ok(Known { cost, survival, reach, sparse })
+    }
+
+    /// Measures if one of the policies wants to know.
+    pub(crate) fn for_policies(
+        (gate, solver): (&str, &str),
+        team: &mut Team,
+        drafter: &str,
+        limits: &Limits,
+    ) -> Result<Option<Self>> {
+        if !registry::measures(gate, solver) {
+            return Ok(None);
+        }
+        let verify = setup::measure(team.target(), limits, 3)?;
+        let draft = team.profile_draft(drafter, limits, 3)?;
+        Known::new(&verify, &draft, team.calibration(drafter)).map(Some)
+    }
+}
+
+fn samples(profiles: &[Profile]) -> Vec<Sample> {
+    let sample =
+        |p: &Profile| Sample { rows: p.rows, kv_len: p.kv_len, us: p.time.as_secs_f64() * 1e6 };
+    profiles.iter().map(sample).collect()
+}

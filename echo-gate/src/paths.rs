@@ -1,0 +1,141 @@
+//! How often drafted paths are accepted: by their probability, and by their length.
+
+use crate::draws::Draws;
+use crate::isotonic::Isotonic;
+use crate::sample::Sample;
+use echo_core::{Plan, SuperTreeView};
+use serde::{Deserialize, Serialize};
+
+/// What is known of paths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathCalibration {
+    /// Chance that a verified node is accepted, by the probability of its path.
+    pub survival: Isotonic,
+    /// Share of rounds that accepted at least 1, 2, … tokens.
+    pub reach: Vec<f32>,
+    /// Rounds seen.
+    pub rounds: u64,
+}
+
+/// Collects verified nodes between steps.
+///
+/// Whether a node was verified depends on scores and budget, never on what the target said, so
+/// leaving out the others biases nothing at a given probability.
+#[derive(Clone, Debug)]
+pub struct PathGrader {
+    samples_max: usize,
+    samples: Vec<Sample>,
+    seen: u64,
+    draws: Draws,
+    reached: Vec<u64>,
+    rounds: u64,
+}
+
+impl PathGrader {
+    /// Room for an even draw of `samples_max` nodes, to depth `depth_max`. `seed` settles which
+    /// stay.
+    pub fn new(depth_max: usize, samples_max: usize, seed: u64) -> Self {
+        PathGrader {
+            samples_max,
+            samples: Vec::with_capacity(samples_max),
+            seen: 0,
+            draws: Draws::new(seed, 0),
+            reached: vec![0; depth_max],
+            rounds: 0,
+        }
+    }
+
+    /// Grades a step: `accepted` tells for each node whether the target accepted it,
+    /// `accepted_depth` how deep each root's path went.
+    ///
+    /// Panics unless they cover the tree.
+    pub fn observe(
+        &mut self,
+        tree: SuperTreeView<'_>,
+        plan: &Plan,
+        accepted: &[bool],
+        accepted_depth: &[u32],
+    ) {
+        assert_eq!(accepted.len(), tree.len(), "a node each");
+        assert_eq!(accepted_depth.len(), tree.roots(), "a depth per root");
+        for &depth in accepted_depth {
+            self.rounds += 1;
+            self.reached.iter_mut().take(depth as usize).for_each(|n| *n += 1);
+        }
+        for node in (tree.roots()..tree.len()).filter(|&node| plan.contains(node)) {
+            let Some(sample) = Sample::new(tree.score[node].exp(), accepted[node], 1) else {
+                continue;
+            };
+            self.seen += 1;
+            if self.samples.len() < self.samples_max {
+                self.samples.push(sample);
+            } else {
+                let place = self.draws.below(self.seen) as usize;
+                if let Some(kept) = self.samples.get_mut(place) {
+                    *kept = sample;
+                }
+            }
+        }
+    }
+
+    /// What was learnt; `None` if no node was verified.
+    pub fn fit(&self) -> Option<PathCalibration> {
+        let survival = Isotonic::fit(&self.samples)?;
+        let share = |&n: &u64| (n as f64 / self.rounds.max(1) as f64) as f32;
+        let reach = self.reached.iter().map(share).collect();
+        Some(PathCalibration { survival, reach, rounds: self.rounds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_tree::Drawing;
+
+    const TREE: &str = "
+        seq 0: 1 *
+          2 -0.2 *
+            3 -0.5 *
+          4 -1.5 *
+        seq 1: 1 *
+          5 -2 *
+          6 -3";
+
+    fn graded(rounds: usize, samples_max: usize) -> PathGrader {
+        let drawing = Drawing::parse(TREE).expect("a tree");
+        let mut grader = PathGrader::new(3, samples_max, 7);
+        // Level by level: two roots, then 2, 4, 5 and 6, then 3.
+        let accepted = [true, true, true, false, false, false, true];
+        for _ in 0..rounds {
+            grader.observe(drawing.tree.view(), &drawing.plan, &accepted, &[2, 0]);
+        }
+        grader
+    }
+
+    #[test]
+    fn rates_are_those_of_the_rounds() {
+        let learnt = graded(50, 1000).fit().expect("there were nodes");
+        assert_eq!(learnt.rounds, 100);
+        assert_eq!(learnt.reach, [0.5, 0.5, 0.0]);
+        let gain = |score: f32| learnt.survival.gain(score.exp());
+        assert_eq!((gain(-0.2), gain(-0.5), gain(-1.5), gain(-2.0)), (1.0, 1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn what_was_not_verified_is_not_learnt_from() {
+        // The node of -3 was drafted alone.
+        let drawing = Drawing::parse("seq 0: 1 *\n  6 -3").expect("a tree");
+        let mut grader = PathGrader::new(1, 10, 7);
+        grader.observe(drawing.tree.view(), &drawing.plan, &[true, false], &[0]);
+        assert_eq!(grader.fit(), None);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_draw_even() {
+        let grader = graded(500, 100);
+        assert_eq!(grader.samples.len(), 100);
+        let gained = grader.samples.iter().filter(|sample| sample.gained()).count();
+        assert!((35..65).contains(&gained), "{gained} of 100, half were expected");
+    }
+}
