@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(draw(tree, Some(&plan), None), draw(tree, Some(&drawing.plan), None));
     }
 
-    /// Path probabilities 0.5 and 0.2 at depth 1; 0.45 at depth 2; 0.44 at depth 3; 0.43 at depth 4.
+    /// Path probabilities 0.5 and 0.2 at depth 1; then 0.45, 0.44 and 0.43 at depths 2, 3 and 4.
     const CHAIN: &str = "
         seq 0: 1 *
           2 -0.693 A

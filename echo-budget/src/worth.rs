@@ -1,8 +1,8 @@
 //! A gate that buys a draft pass only if it pays.
 //!
 //! One more level costs a draft pass for the whole batch and rows in the target's forward; it
-//! brings, for a sequence whose best path has survived to depth `d`, the chance that it survives one
-//! level more: `p(S_max) · reach(d + 1) / reach(d)`, with `reach(d)` the share of rounds that
+//! brings, for a sequence whose best path has survived to depth `d`, the chance that it survives
+//! one level more: `p(S_max) · reach(d + 1) / reach(d)`, with `reach(d)` the share of rounds that
 //! accepted `d` tokens. The level is drafted while it brings more tokens per microsecond than plain
 //! decoding at this load, and for those sequences alone whose own row pays.
 //!
@@ -116,7 +116,7 @@ mod tests {
     }
 
     /// Children left to the nodes of the last level, each of which had two.
-    fn left(gate: Worth, n_seqs: usize, text: &str) -> Vec<u32> {
+    fn left(gate: &Worth, n_seqs: usize, text: &str) -> Vec<u32> {
         let drawing = Drawing::parse(text).expect("a tree");
         let frontier = drawing.tree.view().frontier();
         let mut keep = Keep::default();
@@ -129,18 +129,18 @@ mod tests {
     #[test]
     fn a_level_is_bought_while_it_brings_more_than_its_time() {
         // Half a token for 400 of 1000 us pays, for 600 it doesn't.
-        assert_eq!(left(worth(400.0, 1.0), 1, "seq 0: 1"), [2]);
-        assert_eq!(left(worth(600.0, 1.0), 1, "seq 0: 1"), [0]);
+        assert_eq!(left(&worth(400.0, 1.0), 1, "seq 0: 1"), [2]);
+        assert_eq!(left(&worth(600.0, 1.0), 1, "seq 0: 1"), [0]);
         // The rows count too.
-        assert_eq!(left(worth(400.0, 200.0), 1, "seq 0: 1"), [0]);
+        assert_eq!(left(&worth(400.0, 200.0), 1, "seq 0: 1"), [0]);
     }
 
     #[test]
     fn one_confident_request_does_not_buy_a_pass_for_all() {
         let two = "seq 0: 1\n  2 -0.01\nseq 1: 1\n  3 -6";
-        assert_eq!(left(worth(100.0, 1.0), 2, two), [2, 0]);
+        assert_eq!(left(&worth(100.0, 1.0), 2, two), [2, 0]);
         // Of 100 sequences 99 are not drafted for; the pass costs 60 of their tokens.
-        assert_eq!(left(worth(600.0, 1.0), 100, two), [0, 0]);
+        assert_eq!(left(&worth(600.0, 1.0), 100, two), [0, 0]);
     }
 
     #[test]

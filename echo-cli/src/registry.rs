@@ -40,7 +40,8 @@ pub(crate) fn unknown(kind: &str, name: &str, known: &[&str]) -> anyhow::Error {
     anyhow!("unknown {kind} `{name}`; known are {}", known.join(", "))
 }
 
-/// The gate that `text` means: a name and, after a colon, its parameters. `known` as for [`solver`].
+/// The gate that `text` means: a name and, after a colon, its parameters. `known` is there for
+/// those that [`measures`] names.
 pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     let (name, params) = text.split_once(':').unwrap_or((text, ""));
     let context = || format!("gate `{text}`");

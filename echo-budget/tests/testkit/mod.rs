@@ -24,6 +24,7 @@ pub(crate) struct Tree {
 
 /// The tables and numbers that solvers are made from.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "each test file makes some of the solvers")]
 pub(crate) struct Policy {
     pub(crate) n: usize,
     /// A share, or a growth.
