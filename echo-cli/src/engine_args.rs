@@ -23,9 +23,10 @@ pub(crate) struct EngineArgs {
     /// program, else `ngram`
     #[arg(long, default_value = "auto")]
     pub(crate) drafter: String,
-    /// Where drafting goes on: `always`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1),
-    /// `sparse:DEPTH=TAU,…` or `ddd:TAU,DEPTH,…`
-    #[arg(long, default_value = "always")]
+    /// Where drafting goes on: `auto` (the drafter's calibration, and levels that pay), `always`,
+    /// `calibrated`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1), `sparse:DEPTH=TAU,…` or
+    /// `ddd:TAU,DEPTH,…`
+    #[arg(long, default_value = "auto")]
     gate: String,
     /// One confidence for all depths: `--gate fixed:TAU`
     #[arg(

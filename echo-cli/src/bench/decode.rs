@@ -9,7 +9,7 @@ use crate::registry;
 use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::Result;
-use echo_core::{Limits, Sampling, SeqId, Token};
+use echo_core::{Limits, Sampling, SeqId, Token, Vocab};
 use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stage, StepStats, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,6 +49,9 @@ pub(crate) struct Decoded {
     pub(crate) exact_match: f64,
     /// Median of the ratios to plain decoding, repetition by repetition.
     pub(crate) speedup: f64,
+    /// The super-tree of one step, drawn; empty if that step drafted nothing.
+    #[serde(skip)]
+    pub(crate) tree: String,
 }
 
 /// What one run of all prompts gave.
@@ -57,6 +60,7 @@ struct Sample {
     elapsed: Duration,
     tpot_ms: Vec<f64>,
     stats: StepStats,
+    tree: String,
 }
 
 /// Runs every row at every concurrency; repetitions go round the rows, so that a slow moment of the
@@ -121,7 +125,8 @@ fn run(
     for request in requests {
         engine.submit(request.clone())?;
     }
-    let sample = drain(&mut engine, requests.len())?;
+    let vocab = setting.loaded.tokenizer.as_ref();
+    let sample = drain(&mut engine, requests.len(), vocab)?;
     team.take_back(&row.drafter, engine.into_parts());
     Ok(sample)
 }
@@ -154,11 +159,14 @@ pub(crate) fn assemble(
     Ok(Engine::new(parts, limits, options)?)
 }
 
-fn drain(engine: &mut Engine, n: usize) -> Result<Sample> {
+/// The step whose super-tree is drawn: prompts are read by then.
+const DRAWN: usize = 12;
+
+fn drain(engine: &mut Engine, n: usize, vocab: &dyn Vocab) -> Result<Sample> {
     let mut tokens = vec![Vec::new(); n];
     let mut first: Vec<Option<Instant>> = vec![None; n];
     let mut last = first.clone();
-    let mut out = Output::default();
+    let (mut out, mut tree) = (Output::default(), String::new());
     let start = Instant::now();
     while !engine.is_idle() {
         engine.step(&mut out)?;
@@ -170,6 +178,11 @@ fn drain(engine: &mut Engine, n: usize) -> Result<Sample> {
             last[id as usize] = Some(now);
         }
         out.clear();
+        if engine.totals().steps == DRAWN && engine.last_round().tree.levels() > 1 {
+            let round = engine.last_round();
+            let label = |token| String::from_utf8_lossy(vocab.bytes(token)).into_owned();
+            tree = echo_tree::draw(round.tree, Some(round.plan), Some(&label));
+        }
     }
     let elapsed = start.elapsed();
     let gap = |i: usize| {
@@ -177,7 +190,7 @@ fn drain(engine: &mut Engine, n: usize) -> Result<Sample> {
         (tokens[i].len() > 1).then(|| time.as_secs_f64() * 1e3 / (tokens[i].len() - 1) as f64)
     };
     let tpot_ms = (0..n).filter_map(gap).collect();
-    Ok(Sample { tokens, elapsed, tpot_ms, stats: *engine.totals() })
+    Ok(Sample { tokens, elapsed, tpot_ms, stats: *engine.totals(), tree })
 }
 
 impl Sample {
@@ -221,6 +234,7 @@ fn summarise(
             .to_vec(),
         exact_match: samples.iter().map(equal).sum::<usize>() as f64 / n as f64,
         speedup: median(ratios),
+        tree: samples.iter().map(|s| s.tree.clone()).next_back().unwrap_or_default(),
         tokens_per_s,
     }
 }

@@ -6,8 +6,10 @@
 mod decode;
 mod forward;
 mod host;
+mod html;
 mod kernels;
 mod peer;
+mod plot;
 pub(crate) mod prompts;
 mod report;
 mod rows;
@@ -111,10 +113,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
+    report.calibration = team.calibration(&args.engine.drafter).cloned();
     let known = forward::known(&report.forward, &mut team, &plan.rows, &limits)?;
     let setting =
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
     report.decode = decode::measure(&setting, &mut team, &requests)?;
+    // Of the rows with few requests the last, which is the most elaborate.
+    let small = report.decode.iter().filter(|row| row.concurrency <= 4 && !row.tree.is_empty());
+    report.tree = small.last().map(|row| row.tree.clone());
     decode::print(&report.decode, &plan);
     if args.peer.is_some() {
         match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {

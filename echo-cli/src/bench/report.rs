@@ -1,9 +1,10 @@
-//! The JSON report: machine, build, settings, every repetition.
+//! The report: machine, build, settings, every repetition.
 
 use super::Plan;
 use super::decode::Decoded;
 use super::forward::Forward;
 use super::host::Host;
+use super::html;
 use super::kernels::Shares;
 use super::peer::Compared;
 use super::prompts::Prompt;
@@ -11,6 +12,7 @@ use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use crate::{doctor, model};
 use anyhow::{Context, Result};
+use echo_gate::CalibrationFile;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +39,11 @@ pub(crate) struct Report {
     pub(crate) shares: Vec<Shares>,
     pub(crate) decode: Vec<Decoded>,
     pub(crate) peer: Vec<Compared>,
+    /// What was learnt of the drafter, for the page.
+    #[serde(skip)]
+    pub(crate) calibration: Option<CalibrationFile>,
+    /// A drawing of one step's super-tree.
+    pub(crate) tree: Option<String>,
 }
 
 impl Report {
@@ -60,6 +67,8 @@ impl Report {
             shares: Vec::new(),
             decode: Vec::new(),
             peer: Vec::new(),
+            calibration: None,
+            tree: None,
         }
     }
 
@@ -72,14 +81,33 @@ impl Report {
         );
     }
 
-    /// Writes the report into `folder` and returns its path.
+    /// The same in one line.
+    pub(crate) fn about(&self) -> String {
+        format!(
+            "{}, {} threads, {} kernels; {}, {} drafter, {} prompts of {} tokens at temperature {}, \
+             commit {}",
+            self.machine,
+            self.threads,
+            self.kernels,
+            self.model,
+            self.drafter,
+            self.prompts,
+            self.max_tokens,
+            self.temperature,
+            self.commit,
+        )
+    }
+
+    /// Writes the report into `folder`, as JSON and as a page, and returns the page's path.
     pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
         let failed = || format!("writing the report to {}", folder.display());
         std::fs::create_dir_all(folder).with_context(failed)?;
         let path = folder.join(format!("{}-{}.json", self.time, self.commit));
         let json = serde_json::to_string_pretty(self)?;
         std::fs::write(&path, json).with_context(failed)?;
-        Ok(path)
+        let page = path.with_extension("html");
+        std::fs::write(&page, html::page(self)?).with_context(failed)?;
+        Ok(page)
     }
 }
 

@@ -78,6 +78,7 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-cli", "ctrlc", "an interrupt ends a run cleanly"),
     ("echo-cli", "indicatif", "progress of long work"),
     ("echo-cli", "parking_lot", "locks without poisoning"),
+    ("echo-cli", "plotters", "plots of the report"),
     ("echo-cli", "serde", "prompt files and reports"),
     ("echo-cli", "serde_json", "prompt files and reports"),
     ("xtask", "clap", "the command line"),
