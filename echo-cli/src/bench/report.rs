@@ -84,8 +84,8 @@ impl Report {
     /// The same in one line.
     pub(crate) fn about(&self) -> String {
         format!(
-            "{}, {} threads, {} kernels; {}, {} drafter, {} prompts of {} tokens at temperature {}, \
-             commit {}",
+            "{}, {} threads, {} kernels; {}, {} drafter, {} prompts of {} tokens at temperature \
+             {}, commit {}",
             self.machine,
             self.threads,
             self.kernels,
