@@ -27,11 +27,12 @@
 //!
 //! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`], [`echo`],
 //! [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`], [`ema`]; then
-//! [`fair`].
+//! [`fair`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no model.
 #![forbid(unsafe_code)]
 
 pub mod cost;
 pub mod dcut;
+pub mod devices;
 pub mod echo;
 pub mod ema;
 pub mod exact;
@@ -39,26 +40,31 @@ pub mod fair;
 pub mod goodput;
 pub mod opt_tree;
 mod ranking;
+pub mod replay;
 pub mod survival;
 pub mod talon;
 pub mod tetris;
 pub mod topn;
+pub mod trace;
 pub mod uniform;
 pub mod width;
 pub mod worth;
 
 pub use cost::{Between, CostError, CostTable, Hinge, Sample};
 pub use dcut::{DCut, DCutParams};
+pub use devices::{Device, devices};
 pub use echo::{Echo, EchoError, EchoParams};
 pub use ema::{Ema, EmaParams, LadderError};
 pub use exact::Exact;
 pub use fair::{Fair, FairParams};
 pub use goodput::{Goodput, GoodputParams};
 pub use opt_tree::{DeltaError, OptTree, OptTreeParams};
+pub use replay::{Outcome, Policy, Setting, oracle, replay};
 pub use survival::{Survival, SurvivalError};
 pub use talon::{RatioError, Talon, TalonParams};
 pub use tetris::{Tetris, TetrisParams};
 pub use topn::{TopN, TopNParams};
+pub use trace::{Round, Text, Trace, TraceError};
 pub use uniform::Uniform;
 pub use width::Width;
 pub use worth::{ReachError, Worth, WorthParams};
