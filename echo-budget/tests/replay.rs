@@ -99,7 +99,11 @@ fn places_are_filled_again_and_roots_share_a_pass() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Whatever is drafted and verified, every token is committed once, and with one request nobody
     /// who only sees scores beats the one who sees the text.

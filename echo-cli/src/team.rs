@@ -143,6 +143,6 @@ fn drafter(
         .with_context(|| format!("loading the head {}", head.path().display()))?;
     match name {
         "eagle" => Ok(Box::new(eagle)),
-        _ => Ok(Box::new(HybridDrafter::new(Box::new(eagle), ngram()))),
+        _ => Ok(Box::new(HybridDrafter::new(Box::new(eagle), ngram(), limits))),
     }
 }

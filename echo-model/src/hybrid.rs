@@ -1,7 +1,7 @@
 //! Two drafters that draft one tree together.
 
 use echo_core::port::Children;
-use echo_core::{BatchView, DeviceError, Drafter, Frontier, Keep, Settled};
+use echo_core::{BatchView, DeviceError, Drafter, Frontier, Keep, Limits, Settled};
 
 /// Asks both drafters at every node. Where both propose a token, the tree keeps the likelier
 /// proposal; where one falls silent, the other goes on from its nodes.
@@ -15,9 +15,10 @@ pub struct HybridDrafter {
 }
 
 impl HybridDrafter {
-    /// Both must be made for the same target and limits.
-    pub fn new(first: Box<dyn Drafter>, second: Box<dyn Drafter>) -> Self {
-        HybridDrafter { first, second, seconds: Children::default() }
+    /// Both must be made for the same target and for `limits`.
+    pub fn new(first: Box<dyn Drafter>, second: Box<dyn Drafter>, limits: &Limits) -> Self {
+        let level = limits.seqs_max * limits.level_max().max(limits.width_max);
+        HybridDrafter { first, second, seconds: Children::with_capacity(level) }
     }
 }
 

@@ -3,11 +3,16 @@
 
 mod testkit;
 
-use echo_budget::{Between, CostTable, Goodput, GoodputParams, Hinge, Survival};
-use echo_core::{DType, Limits, Sampling};
-use echo_gate::{Sparse, SparseParams, Threshold};
+use echo_budget::{
+    Between, CostTable, Goodput, GoodputParams, Hinge, Survival, Worth, WorthParams,
+};
+use echo_core::{DType, Drafter, Gate, Limits, Sampling};
+use echo_gate::{Both, Sparse, SparseParams, Threshold};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
-use echo_model::testkit::{TinyModel, TinyShape};
+use echo_model::eagle::EagleDrafter;
+use echo_model::hybrid::HybridDrafter;
+use echo_model::testkit::{TinyModel, TinyShape, tiny_head};
+use echo_model::weights::Weights;
 use echo_model::{LlamaTarget, NgramDrafter, NgramOptions};
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -44,7 +49,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn engine() -> Engine {
+/// An engine that drafts from the text, with a learned head too if `has_head`; its gate looks where
+/// the calibration says, or where drafting pays.
+fn engine(has_head: bool) -> Engine {
     let limits = Limits {
         seqs_max: 4,
         rows_max: 64,
@@ -58,17 +65,34 @@ fn engine() -> Engine {
     };
     let kernels = Arc::new(CpuKernels::new(CpuOptions { threads: 2, ..CpuOptions::default() }));
     let model = TinyModel::new(TinyShape::usual(DType::Q4_1), 1);
-    let target = LlamaTarget::new(kernels, &model, &limits).expect("a tiny model loads");
+    let mut target =
+        LlamaTarget::new(Arc::clone(&kernels) as _, &model, &limits).expect("a tiny model loads");
     let hinge = Hinge { ar_us: 100.0, gamma: 0.01, rows_knee: 16 };
     let cost = CostTable::hinge(hinge).expect("a knee of 16 rows");
     assert_eq!(cost.between(), Between::Linear);
     let thresholds = vec![Threshold { depth: 2, tau: 0.05 }];
     let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
+    let ngram = Box::new(NgramDrafter::new(ngram, &limits));
+    let sparse = Sparse::new(SparseParams { thresholds }).expect("in range");
+    let (survival, reach) = (Survival::identity(), vec![0.9]);
+    let worth = WorthParams { cost: cost.clone(), survival: survival.clone(), reach };
+    let worth = Worth::new(worth).expect("shares");
+    let (drafter, gate): (Box<dyn Drafter>, Box<dyn Gate>) = if has_head {
+        let head = tiny_head(model.config(), 1);
+        let eagle = EagleDrafter::new(kernels, &head, &mut target, &model, &limits);
+        let eagle = Box::new(eagle.expect("a tiny head fits"));
+        (
+            Box::new(HybridDrafter::new(eagle, ngram, &limits)),
+            Box::new(Both(Box::new(sparse), Box::new(worth))),
+        )
+    } else {
+        (ngram, Box::new(sparse))
+    };
     let parts = Parts {
         target: Box::new(target),
-        drafter: Box::new(NgramDrafter::new(ngram, &limits)),
-        gate: Box::new(Sparse::new(SparseParams { thresholds }).expect("in range")),
-        solver: Box::new(Goodput::new(GoodputParams { cost, survival: Survival::identity() })),
+        drafter,
+        gate,
+        solver: Box::new(Goodput::new(GoodputParams { cost, survival })),
         vocab: Arc::new(SmallVocab),
     };
     Engine::new(parts, limits, Options::default()).expect("the limits are legal")
@@ -76,7 +100,13 @@ fn engine() -> Engine {
 
 #[test]
 fn a_hundred_steps_take_nothing() {
-    let mut engine = engine();
+    // One after the other: the counter is everybody's.
+    for has_head in [false, true] {
+        take_nothing(engine(has_head));
+    }
+}
+
+fn take_nothing(mut engine: Engine) {
     for seed in 0..4 {
         let sampling = Sampling {
             temperature: if seed % 2 == 0 { 0.0 } else { 0.8 },

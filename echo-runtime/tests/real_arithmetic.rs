@@ -61,7 +61,7 @@ impl Who {
             Who::Nobody => Box::new(NoDraft),
             Who::Ngram => ngram(),
             Who::Eagle => eagle(),
-            Who::Hybrid => Box::new(HybridDrafter::new(eagle(), ngram())),
+            Who::Hybrid => Box::new(HybridDrafter::new(eagle(), ngram(), limits)),
         }
     }
 }

@@ -119,8 +119,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
     report.decode = decode::measure(&setting, &mut team, &requests)?;
     // Of the rows with few requests the last, which is the most elaborate.
-    let small = report.decode.iter().filter(|row| row.concurrency <= 4 && !row.tree.is_empty());
-    report.tree = small.last().map(|row| row.tree.clone());
+    let mut small = report.decode.iter().filter(|row| row.concurrency <= 4 && !row.tree.is_empty());
+    report.tree = small.next_back().map(|row| row.tree.clone());
     decode::print(&report.decode, &plan);
     if args.peer.is_some() {
         match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
