@@ -4,7 +4,7 @@
 //! recording of plain decoding, drafted at each position and never verified, tells what any policy
 //! would have met, at any load: see [`replay`](crate::replay()).
 
-use crate::cost::Sample;
+use crate::cost::{Between, CostError, CostTable, Sample};
 use echo_core::Token;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Trace {
     pub shape: (usize, usize),
     /// Timed target forwards: rows, KV length, microseconds.
     pub verify: Vec<(usize, usize, f64)>,
+    /// Timed draft passes: rows, microseconds; drafting is free if there is none.
+    #[serde(default)]
+    pub draft: Vec<(usize, f64)>,
     /// The texts.
     pub texts: Vec<Text>,
 }
@@ -114,9 +117,12 @@ impl Trace {
         Ok(())
     }
 
-    /// The recorded times, for a cost table.
-    pub fn samples(&self) -> Vec<Sample> {
-        self.verify.iter().map(|&(rows, kv_len, us)| Sample { rows, kv_len, us }).collect()
+    /// The table of the recorded times.
+    pub fn cost(&self) -> Result<CostTable, CostError> {
+        let sample = |(rows, kv_len, us)| Sample { rows, kv_len, us };
+        let verify: Vec<Sample> = self.verify.iter().copied().map(sample).collect();
+        let draft = self.draft.iter().map(|&(rows, us)| sample((rows, 0, us)));
+        CostTable::from_samples(&verify, &draft.collect::<Vec<_>>(), 0.0, Between::Linear)
     }
 }
 
@@ -161,6 +167,7 @@ mod tests {
             machine: "c".into(),
             shape: (2, 2),
             verify: vec![(1, 8, 10.0)],
+            draft: vec![(1, 2.0)],
             texts: vec![text],
         }
     }

@@ -49,6 +49,7 @@ fn trace(texts: Vec<Text>) -> Trace {
         machine,
         shape: (2, 1),
         verify: vec![(1, 0, 100.0)],
+        draft: Vec::new(),
         texts,
     };
     assert_eq!(trace.check(), Ok(()));

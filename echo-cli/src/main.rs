@@ -12,6 +12,7 @@ mod inspect;
 mod known;
 mod model;
 mod registry;
+mod replay;
 mod run;
 mod setup;
 mod team;
@@ -38,6 +39,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Let the model write texts and record its hidden states, to train a drafter on
     Harvest(harvest::HarvestArgs),
+    /// Run every policy on recorded drafts, on this machine's times and on other devices'
+    Replay(replay::ReplayArgs),
     /// Show what is in a model file or folder
     Inspect(inspect::InspectArgs),
     /// Show what this machine offers, and whether the default model is there
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Harvest(args) => harvest::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     };

@@ -66,6 +66,10 @@ fn unknown_names_list_the_known_ones() {
         let said = refusal(&["run", flag, wrong, "hello"]);
         assert!(said.contains(wrong) && said.contains(known), "{flag}: {said}");
     }
+    let said = refusal(&["replay", "no-such-trace.json"]);
+    assert!(said.contains("no-such-trace.json") && said.contains("--record"), "{said}");
+    let said = refusal(&["run", "--drafter", "eagle:no-such-head", "hello"]);
+    assert!(said.contains("no-such-head"), "{said}");
     let said = refusal(&["run", "--top-p", "1.5", "hello"]);
     assert!(said.contains("top_p is 1.5, must be in (0, 1]"), "{said}");
     let said = refusal(&["run", "--context", "20", "a prompt with a template around it"]);

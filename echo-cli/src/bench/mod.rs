@@ -12,7 +12,7 @@ mod peer;
 mod plot;
 pub(crate) mod prompts;
 mod report;
-mod rows;
+pub(crate) mod rows;
 pub(crate) mod table;
 
 use crate::engine_args::EngineArgs;

@@ -1,0 +1,138 @@
+//! `echo-llm replay`: every policy on the same recorded drafts, under the times of this machine and
+//! of devices that are not here, beside an oracle that knows what will be accepted.
+
+mod record;
+
+use crate::bench::{rows, table};
+use crate::engine_args::EngineArgs;
+use crate::known::Known;
+use crate::registry;
+use anyhow::{Context, Result};
+use clap::Args;
+use echo_budget::{CostTable, Outcome, Policy, Setting, Survival, Trace, devices, oracle, replay};
+use echo_core::Limits;
+use echo_gate::SparseParams;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(crate) struct ReplayArgs {
+    /// The trace; recorded first with --record
+    file: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Record the drafts of plain decoding into the file before they are replayed
+    #[arg(long)]
+    record: bool,
+    /// Questions to record, as for `bench`; the built-in set if not given
+    #[arg(long, requires = "record")]
+    prompts: Option<PathBuf>,
+    /// Tokens recorded for each prompt
+    #[arg(short = 'n', long, default_value_t = 64)]
+    max_tokens: usize,
+    /// 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Requests at once
+    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 8, 64, 256])]
+    concurrency: Vec<usize>,
+}
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
+    if args.record {
+        record::record(args)?;
+    }
+    let text = std::fs::read_to_string(&args.file)
+        .with_context(|| format!("{}; record one with --record", args.file.display()))?;
+    let trace = Trace::from_json(&text).with_context(|| format!("{}", args.file.display()))?;
+    let tokens: usize = trace.texts.iter().map(|text| text.tokens.len()).sum();
+    println!(
+        "{} texts, {tokens} tokens of {}, drafted by {} on {}",
+        trace.texts.len(),
+        trace.model,
+        trace.drafter,
+        trace.machine
+    );
+    let own = ("this recording's machine", "timed beside it", trace.cost()?);
+    let others = devices()?.into_iter().map(|device| (device.name, device.source, device.cost));
+    for (name, source, cost) in [own].into_iter().chain(others) {
+        println!("\n{name} ({source}): tokens/ms relative to plain, and regret to the oracle\n");
+        print(args, &trace, &cost)?;
+    }
+    Ok(())
+}
+
+/// Replays every row of the bench at every concurrency on one cost table.
+fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
+    let known = learnt(trace, cost);
+    let settings: Vec<Setting> = args
+        .concurrency
+        .iter()
+        .map(|&seqs| Setting { seqs: seqs.max(1), rows_max: usize::MAX / 2 })
+        .collect();
+    let plain: Vec<f64> = settings
+        .iter()
+        .map(|&setting| {
+            Ok(replayed(trace, cost, setting, &rows::all(&args.engine)[0], &known)?.rate())
+        })
+        .collect::<Result<_>>()?;
+    let best: Vec<f64> =
+        settings.iter().map(|&setting| oracle(trace, cost, setting).rate()).collect();
+    let mut cells = Vec::new();
+    for row in rows::all(&args.engine) {
+        let mut line = vec![row.name.clone()];
+        for (i, &setting) in settings.iter().enumerate() {
+            let outcome = replayed(trace, cost, setting, &row, &known)?;
+            let regret = 100.0 * (1.0 - outcome.rate() / best[i]);
+            line.push(format!("{:.2}× {regret:.0} %", outcome.rate() / plain[i]));
+            line.push(format!("{:.2}", outcome.accepted_len()));
+        }
+        cells.push(line);
+    }
+    let mut head = vec!["row".to_owned()];
+    head.extend(args.concurrency.iter().flat_map(|n| [format!("{n} at once"), "accepted".into()]));
+    table::print(&head.iter().map(String::as_str).collect::<Vec<_>>(), &cells);
+    Ok(())
+}
+
+fn replayed(
+    trace: &Trace,
+    cost: &CostTable,
+    setting: Setting,
+    row: &rows::Row,
+    known: &Known,
+) -> Result<Outcome> {
+    let limits = Limits {
+        depth_max: row.depth,
+        width_max: row.width,
+        beam_max: row.width,
+        tree_max: row.nodes,
+        ..Limits::usual(setting.seqs, 2048)
+    };
+    let gate = registry::gate(&row.gate, Some(known))?;
+    let mut solver = registry::solver(&row.solver, &limits, Some(known))?;
+    let mut policy = Policy {
+        gate: gate.as_ref(),
+        solver: solver.as_mut(),
+        depth: row.depth.min(trace.shape.0),
+        width: row.width.min(trace.shape.1),
+        tree_max: row.nodes,
+    };
+    Ok(replay(trace, &mut policy, cost, setting))
+}
+
+/// What policies may know in a replay: the times, and how far the recorded drafts went.
+fn learnt(trace: &Trace, cost: &CostTable) -> Known {
+    let mut reached = vec![0_usize; trace.shape.0.max(1)];
+    let mut rounds = 0;
+    for text in &trace.texts {
+        for at in 0..text.tokens.len() {
+            rounds += 1;
+            let depth = text.path(at).count();
+            reached.iter_mut().take(depth).for_each(|n| *n += 1);
+        }
+    }
+    let share = |n: usize| n as f32 / rounds.max(1) as f32;
+    let reach = reached.into_iter().map(share).collect();
+    let sparse = SparseParams { thresholds: Vec::new() };
+    Known { cost: cost.clone(), survival: Survival::identity(), reach, sparse }
+}
