@@ -7,14 +7,17 @@ use echo_budget::{
     CostTable, Echo, EchoParams, Goodput, GoodputParams, Hinge, Survival, TopN, TopNParams,
     Uniform, Width,
 };
-use echo_core::{Gate, Kernels, Limits, Sampling, SeqId, Solver, Target, Token};
+use echo_core::{Drafter, Gate, Kernels, Limits, Sampling, SeqId, Solver, Target, Token};
 use echo_gate::{Always, Fixed, FixedParams, Sparse, SparseParams, Threshold};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_model::eagle::{EagleDrafter, Head};
+use echo_model::hybrid::HybridDrafter;
 use echo_model::{
     ChatTemplate, Checkpoint, LlamaTarget, Message, NgramDrafter, NgramOptions, RenderOptions,
     Tokenizer,
 };
 use echo_runtime::{Engine, NoDraft, Options, Output, Parts, Request, Stops};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const PROMPTS: &str = include_str!("../../echo-cli/prompts/builtin.jsonl");
@@ -24,20 +27,23 @@ struct Model {
     tokenizer: Arc<Tokenizer>,
     requests: Vec<Request>,
     target: Option<Box<dyn Target>>,
+    /// The learned head and the look-up together; lent like the target.
+    hybrid: Option<Box<dyn Drafter>>,
     limits: Limits,
 }
 
-/// A policy by name, and the depth and width it drafts with.
-type Policy = (&'static str, fn() -> Box<dyn Gate>, fn() -> Box<dyn Solver>, usize, usize);
+/// A policy by name, the depth and width it drafts with, and whether the learned head drafts.
+type Policy = (&'static str, fn() -> Box<dyn Gate>, fn() -> Box<dyn Solver>, usize, usize, bool);
 
 const POLICIES: [Policy; 4] = [
-    ("chain", || Box::new(Always), || Box::new(Uniform::default()), 8, 1),
+    ("chain", || Box::new(Always), || Box::new(Uniform::default()), 8, 1, false),
     (
         "topn",
         || Box::new(Fixed::new(FixedParams { tau: 0.05 }).expect("in range")),
         || Box::new(TopN::new(TopNParams { n: 16 })),
         5,
         4,
+        false,
     ),
     (
         "echo",
@@ -52,6 +58,7 @@ const POLICIES: [Policy; 4] = [
         },
         5,
         4,
+        true,
     ),
     (
         "goodput",
@@ -63,6 +70,7 @@ const POLICIES: [Policy; 4] = [
         },
         5,
         3,
+        true,
     ),
 ];
 
@@ -96,8 +104,19 @@ fn load() -> Option<Model> {
     let limits = Limits { tree_max: 16, kv_slots: 12_000, ..Limits::usual(16, 1024) };
     let limits = Limits { depth_max: 8, ..limits };
     let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
-    let target = LlamaTarget::new(kernels, &checkpoint, &limits).expect("it loads");
-    Some(Model { tokenizer, requests, target: Some(Box::new(target)), limits })
+    let mut target =
+        LlamaTarget::new(Arc::clone(&kernels), &checkpoint, &limits).expect("it loads");
+    let head = Head::open(&head_path()).expect("it came with the project");
+    let eagle = EagleDrafter::new(kernels, &head, &mut target, &checkpoint, &limits);
+    let eagle = Box::new(eagle.expect("it was trained for this model"));
+    let ngram = Box::new(NgramDrafter::new(NgramOptions::usual(), &limits));
+    let hybrid = Box::new(HybridDrafter::new(eagle, ngram, &limits));
+    let target = Box::new(target);
+    Some(Model { tokenizer, requests, target: Some(target), hybrid: Some(hybrid), limits })
+}
+
+fn head_path() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "heads", "smollm2-135m-instruct"].iter().collect()
 }
 
 /// The tokens of each request, and how many drafted ones were accepted.
@@ -113,6 +132,7 @@ fn decode(
     let parts = Parts {
         target: model.target.take().expect("it was put back"),
         drafter: match policy {
+            Some(policy) if policy.5 => model.hybrid.take().expect("it was put back"),
             Some(_) => Box::new(NgramDrafter::new(NgramOptions::usual(), &limits)),
             None => Box::new(NoDraft),
         },
@@ -135,7 +155,11 @@ fn decode(
         tokens[id as usize].push(committed.token);
     }
     let accepted = engine.totals().accepted;
-    model.target = Some(engine.into_parts().target);
+    let parts = engine.into_parts();
+    model.target = Some(parts.target);
+    if policy.is_some_and(|policy| policy.5) {
+        model.hybrid = Some(parts.drafter);
+    }
     (tokens, accepted)
 }
 

@@ -33,6 +33,7 @@ pub struct EagleDrafter {
     kept: Sources,
     numbers: Vec<u32>,
     parents: Vec<u32>,
+    proposing: Vec<usize>,
     best: TopK,
     ranked: Vec<(Token, f32)>,
     failure: Option<DeviceError>,
@@ -70,6 +71,7 @@ impl EagleDrafter {
             kept: Sources::with_capacity(seqs),
             numbers: Vec::with_capacity(rows),
             parents: Vec::with_capacity(rows),
+            proposing: Vec::with_capacity(level),
             best: TopK::with_capacity(level, k),
             ranked: Vec::with_capacity(k),
             failure: None,
@@ -204,21 +206,21 @@ impl EagleDrafter {
         children: &mut Children,
     ) -> Result<(), DeviceError> {
         let nodes = frontier.nodes();
-        let open = |&node: &usize| keep.children(node - nodes.start) > 0;
-        let has_row = |node: &usize| self.node_row[*node] != u32::MAX;
+        let proposes = |&node: &usize| {
+            keep.children(node - nodes.start) > 0 && self.node_row[node] != u32::MAX
+        };
+        self.proposing.clear();
+        self.proposing.extend(nodes.clone().filter(proposes));
         self.numbers.clear();
-        self.numbers
-            .extend(nodes.clone().filter(open).filter(has_row).map(|node| self.node_row[node]));
+        self.numbers.extend(self.proposing.iter().map(|&node| self.node_row[node]));
         if self.numbers.is_empty() {
             return Ok(());
         }
-        let seqs = frontier.seqs().map(|(seq, _)| seq as usize);
-        let samples = seqs.into_iter().any(|seq| batch.temperature[seq] > 0.0);
+        let samples = frontier.seqs().any(|(seq, _)| batch.temperature[seq as usize] > 0.0);
         let width = keep.as_slice().iter().copied().max().unwrap_or(0) as usize;
         let k = if samples { width.max(SAMPLED) } else { width }.min(self.tokens.len());
         self.network.propose(&self.numbers, k, &mut self.best)?;
-        let proposing = nodes.clone().filter(open).filter(|&n| self.node_row[n] != u32::MAX);
-        for (row, node) in proposing.enumerate() {
+        for (row, &node) in self.proposing.iter().enumerate() {
             let seq = frontier.tree.seq[node] as usize;
             let width = keep.children(node - nodes.start) as usize;
             let tokens = self.best.row(row).map(|(c, l)| (self.tokens[c as usize], l));
