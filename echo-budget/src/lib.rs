@@ -67,4 +67,4 @@ pub use topn::{TopN, TopNParams};
 pub use trace::{Round, Text, Trace, TraceError};
 pub use uniform::Uniform;
 pub use width::Width;
-pub use worth::{ReachError, Worth, WorthParams};
+pub use worth::{AheadError, Worth, WorthParams};

@@ -1,10 +1,12 @@
 //! A gate that buys a draft pass only if it pays.
 //!
-//! One more level costs a draft pass for the whole batch and rows in the target's forward; it
-//! brings, for a sequence whose best path has survived to depth `d`, the chance that it survives
-//! one level more: `p(S_max) · reach(d + 1) / reach(d)`, with `reach(d)` the share of rounds that
-//! accepted `d` tokens. The level is drafted while it brings more tokens per microsecond than plain
-//! decoding at this load, and for those sequences alone whose own row pays.
+//! One more level costs a draft pass for the whole batch, and its rows are rows of the target's
+//! forward; it brings a choice. With `p` the chance of a sequence's best path so far and `r` what
+//! the next level may multiply it by, known as quantiles, drafting is worth
+//! `mean over r of max(0, p r - λ)` tokens to it: only rows that pay their price
+//! `λ = rate · T'(rows)` are taken, `rate` being plain decoding's tokens per microsecond at this
+//! load. The level is drafted while all that exceeds what the pass costs, `rate · T_draft`, and for
+//! those sequences alone that add to it.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
@@ -20,9 +22,9 @@ pub struct WorthParams {
     pub cost: CostTable,
     /// How often paths of a given draft probability are accepted.
     pub survival: Survival,
-    /// Share of rounds that accepted at least 1, 2, … tokens; each in `0..=1`. Deeper levels go on
-    /// as the last two do.
-    pub reach: Vec<f32>,
+    /// Quantiles, by depth from 0 on, of the chance of the best path one level deeper over that of
+    /// the best path before; each in `0..=1`. Deeper levels are as the last.
+    pub ahead: Vec<Vec<f32>>,
 }
 
 /// Closes what doesn't pay. See the module.
@@ -31,29 +33,29 @@ pub struct Worth {
     params: WorthParams,
 }
 
-/// Rates of acceptance that are none.
+/// Quantiles of chances that are none.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("reach is {0} at some depth; shares lie between 0 and 1, and there must be one")]
-pub struct ReachError(pub f32);
+#[error("what lies ahead is {0} at some depth; chances lie between 0 and 1, and there must be one")]
+pub struct AheadError(pub f32);
 
 impl Worth {
-    /// Refuses shares out of range.
-    pub fn new(params: WorthParams) -> Result<Self, ReachError> {
-        if params.reach.is_empty() {
-            return Err(ReachError(f32::NAN));
+    /// Refuses chances out of range, and a depth without any.
+    pub fn new(params: WorthParams) -> Result<Self, AheadError> {
+        if params.ahead.is_empty() || params.ahead.iter().any(Vec::is_empty) {
+            return Err(AheadError(f32::NAN));
         }
-        match params.reach.iter().find(|share| !(0.0..=1.0).contains(*share)) {
-            Some(&share) => Err(ReachError(share)),
+        match params.ahead.iter().flatten().find(|chance| !(0.0..=1.0).contains(*chance)) {
+            Some(&chance) => Err(AheadError(chance)),
             None => Ok(Worth { params }),
         }
     }
 
-    /// Chance that a path which was accepted down to `depth` is accepted one token further.
-    fn step(&self, depth: usize) -> f64 {
-        let reach = &self.params.reach;
-        let depth = depth.min(reach.len() - 1);
-        let before = depth.checked_sub(1).map_or(1.0, |d| reach[d]);
-        if before > 0.0 { f64::from(reach[depth] / before).min(1.0) } else { 0.0 }
+    /// Tokens that a level below `depth` is worth to a sequence whose best path has chance `p`,
+    /// where a row costs `price` tokens.
+    fn value(&self, depth: usize, p: f64, price: f64) -> f64 {
+        let ahead = &self.params.ahead[depth.min(self.params.ahead.len() - 1)];
+        let surplus = ahead.iter().map(|&r| (p * f64::from(r) - price).max(0.0));
+        surplus.sum::<f64>() / ahead.len() as f64
     }
 }
 
@@ -65,36 +67,29 @@ impl Gate for Worth {
     fn narrow(&self, frontier: Frontier<'_>, load: Load, keep: &mut Keep) {
         let WorthParams { cost, survival, .. } = &self.params;
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
-        let step = self.step(depth);
         let base = load.context_rows + load.n_seqs;
-        let plain_us = cost.host_us() + cost.verify_us(base, load.kv_len);
-        let rate = load.n_seqs as f64 / plain_us;
-        let seqs = || frontier.seqs();
-        // Rows that a level adds: one for each sequence that goes on.
-        let n = seqs().filter(|(_, own)| own.clone().any(|i| keep.children(i - first) > 0)).count();
-        let rows = base + depth * n;
-        let rows_us = cost.verify_us(rows + n, load.kv_len) - cost.verify_us(rows, load.kv_len);
-        let (mut gain, mut going, mut nodes) = (0.0, 0, 0);
-        for (_, own) in seqs() {
+        let rows = base + depth * frontier.seqs().count();
+        let verify_us = |rows| cost.verify_us(rows, load.kv_len);
+        let rate = load.n_seqs as f64 / (cost.host_us() + verify_us(base));
+        // A curve may be flat for some rows and rise later: the price is that of one row for all.
+        let n = frontier.seqs().count().max(1);
+        let price = rate * (verify_us(rows + n) - verify_us(rows)) / n as f64;
+        let (mut value, mut nodes) = (0.0, 0);
+        for (_, own) in frontier.seqs() {
             let open = own.clone().filter(|&i| keep.children(i - first) > 0);
             let (count, best) = open.fold((0, f32::NEG_INFINITY), |(count, best), i| {
                 (count + 1, best.max(tree.score[i]))
             });
-            if count == 0 {
-                continue;
-            }
-            let own_gain = f64::from(survival.at(best.min(0.0))) * step;
-            let own_gain = if depth == 0 { step } else { own_gain };
-            if own_gain * n as f64 <= rate * rows_us {
-                own.for_each(|i| keep.narrow(i - first, 0));
-            } else {
-                gain += own_gain;
-                going += 1;
+            let p = if depth == 0 { 1.0 } else { f64::from(survival.at(best.min(0.0))) };
+            let own_value = if count > 0 { self.value(depth, p, price) } else { 0.0 };
+            if own_value > 0.0 {
+                value += own_value;
                 nodes += count;
+            } else {
+                own.for_each(|i| keep.narrow(i - first, 0));
             }
         }
-        let pass_us = cost.draft_us(nodes) + rows_us * going as f64 / n.max(1) as f64;
-        if going == 0 || gain <= rate * pass_us {
+        if value <= rate * cost.draft_us(nodes) {
             frontier.nodes().for_each(|i| keep.narrow(i - first, 0));
         }
     }
@@ -112,7 +107,8 @@ mod tests {
         let draft = [sample(1, draft_us), sample(100, draft_us)];
         let cost = CostTable::from_samples(&verify, &draft, 0.0, Between::Linear);
         let (cost, survival) = (cost.expect("times"), Survival::identity());
-        Worth::new(WorthParams { cost, survival, reach: vec![0.5, 0.25] }).expect("shares")
+        Worth::new(WorthParams { cost, survival, ahead: vec![vec![0.5], vec![0.5]] })
+            .expect("shares")
     }
 
     /// Children left to the nodes of the last level, each of which had two.
@@ -143,13 +139,23 @@ mod tests {
         assert_eq!(left(&worth(600.0, 1.0), 100, two), [0, 0]);
     }
 
+    /// A level that is mostly useless pays where its few good rows can be picked.
+    #[test]
+    fn the_choice_is_what_is_bought() {
+        let params = worth(100.0, 300.0).params;
+        let even = WorthParams { ahead: vec![vec![0.25; 4]], ..params.clone() };
+        let uneven = WorthParams { ahead: vec![vec![0.0, 0.0, 0.0, 1.0]], ..params };
+        let of = |params| left(&Worth::new(params).expect("chances"), 1, "seq 0: 1");
+        assert_eq!((of(even), of(uneven)), (vec![0], vec![2]));
+    }
+
     #[test]
     fn shares_are_shares() {
-        let with = |reach| {
-            let params = WorthParams { reach, ..worth(1.0, 1.0).params };
+        let with = |ahead| {
+            let params = WorthParams { ahead, ..worth(1.0, 1.0).params };
             Worth::new(params).err()
         };
-        assert!(with(vec![]).is_some() && with(vec![0.5, 1.5]).is_some());
-        assert!(with(vec![0.5, f32::NAN]).is_some());
+        assert!(with(vec![]).is_some() && with(vec![vec![]]).is_some());
+        assert!(with(vec![vec![0.5, 1.5]]).is_some() && with(vec![vec![f32::NAN]]).is_some());
     }
 }

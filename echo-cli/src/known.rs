@@ -9,16 +9,15 @@ use echo_core::Limits;
 use echo_gate::{CalibrationFile, SparseParams};
 use echo_runtime::Profile;
 
-/// Share of rounds that accept a token, and of those that accept one more, where nothing was
-/// learnt: drafting begins, and what it gains decides.
-const REACH: [f32; 2] = [0.5, 0.25];
+/// What a level brings where nothing was learnt: a useless child as often as a good one.
+const AHEAD: [f32; 4] = [0.1, 0.3, 0.6, 0.9];
 
 /// Times and rates of one target and one drafter on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) cost: CostTable,
     pub(crate) survival: Survival,
-    pub(crate) reach: Vec<f32>,
+    pub(crate) ahead: Vec<Vec<f32>>,
     pub(crate) sparse: SparseParams,
 }
 
@@ -37,10 +36,10 @@ impl Known {
             Some(paths) => Survival::new(paths.survival.knots().iter().map(knots).collect())?,
             None => Survival::identity(),
         };
-        let reach = paths.map_or(REACH.to_vec(), |paths| paths.reach.clone());
+        let ahead = paths.map_or(vec![AHEAD.to_vec()], |paths| paths.ahead.clone());
         let sparse = calibration.map(|file| file.calibration.sparse());
         let sparse = sparse.unwrap_or(SparseParams { thresholds: Vec::new() });
-        Ok(Known { cost, survival, reach, sparse })
+        Ok(Known { cost, survival, ahead, sparse })
     }
 
     /// Measures if one of the policies wants to know.

@@ -48,8 +48,8 @@ pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     Ok(match name {
         "always" => Box::new(Always),
         "auto" => {
-            let Known { cost, survival, reach, sparse } = needed(known).clone();
-            let worth = Worth::new(WorthParams { cost, survival, reach })?;
+            let Known { cost, survival, ahead, sparse } = needed(known).clone();
+            let worth = Worth::new(WorthParams { cost, survival, ahead })?;
             Box::new(Both(Box::new(Sparse::new(sparse)?), Box::new(worth)))
         }
         "calibrated" => Box::new(Sparse::new(needed(known).sparse.clone())?),

@@ -134,8 +134,9 @@ impl CalibrationFile {
     fn check(&self) -> Result<(), FileError> {
         let Calibration { params, depths } = &self.calibration;
         params.check()?;
-        let reach = self.paths.iter().flat_map(|paths| &paths.reach);
-        if reach.into_iter().any(|share| !(0.0..=1.0).contains(share)) {
+        let ahead = self.paths.iter().flat_map(|paths| paths.ahead.iter().flatten());
+        let mut shares = self.paths.iter().flat_map(|paths| &paths.reach).chain(ahead);
+        if shares.any(|share| !(0.0..=1.0).contains(share)) {
             let what = "a share of rounds lies outside 0 to 1";
             return Err(FileError::Depth { depth: 0, what });
         }

@@ -14,6 +14,9 @@ pub struct PathCalibration {
     pub survival: Isotonic,
     /// Share of rounds that accepted at least 1, 2, … tokens.
     pub reach: Vec<f32>,
+    /// What drafting one level more brings, from depth 0 on: quantiles, ascending, of the chance of
+    /// the best path there over the chance of the best path before.
+    pub ahead: Vec<Vec<f32>>,
     /// Rounds seen.
     pub rounds: u64,
 }
@@ -30,7 +33,12 @@ pub struct PathGrader {
     draws: Draws,
     reached: Vec<u64>,
     rounds: u64,
+    /// By depth: probabilities of the best path there and one level deeper.
+    best: Vec<Vec<(f32, f32)>>,
 }
+
+/// Quantiles that tell what a level brings.
+const QUANTILES: usize = 16;
 
 impl PathGrader {
     /// Room for an even draw of `samples_max` nodes, to depth `depth_max`. `seed` settles which
@@ -43,6 +51,7 @@ impl PathGrader {
             draws: Draws::new(seed, 0),
             reached: vec![0; depth_max],
             rounds: 0,
+            best: vec![Vec::new(); depth_max],
         }
     }
 
@@ -63,6 +72,7 @@ impl PathGrader {
             self.rounds += 1;
             self.reached.iter_mut().take(depth as usize).for_each(|n| *n += 1);
         }
+        self.look_ahead(tree);
         for node in (tree.roots()..tree.len()).filter(|&node| plan.contains(node)) {
             let Some(sample) = Sample::new(tree.score[node].exp(), accepted[node], 1) else {
                 continue;
@@ -79,12 +89,40 @@ impl PathGrader {
         }
     }
 
+    /// Notes the best path of each sequence at each depth, and one level deeper.
+    fn look_ahead(&mut self, tree: SuperTreeView<'_>) {
+        let best = |nodes: std::ops::Range<usize>| {
+            let scores = tree.score[nodes].iter().copied();
+            scores.fold(f32::NEG_INFINITY, f32::max).exp().min(1.0)
+        };
+        for depth in 1..tree.levels() {
+            for (seq, nodes) in tree.families(depth) {
+                let pairs = &mut self.best[depth - 1];
+                if pairs.len() < self.samples_max {
+                    pairs.push((best(tree.family(depth - 1, seq)), best(nodes)));
+                }
+            }
+        }
+    }
+
     /// What was learnt; `None` if no node was verified.
     pub fn fit(&self) -> Option<PathCalibration> {
         let survival = Isotonic::fit(&self.samples)?;
         let share = |&n: &u64| (n as f64 / self.rounds.max(1) as f64) as f32;
         let reach = self.reached.iter().map(share).collect();
-        Some(PathCalibration { survival, reach, rounds: self.rounds })
+        let chance = |path: f32| if path < 1.0 { survival.gain(path) } else { 1.0 };
+        let ratio = |&(before, after): &(f32, f32)| {
+            let before = chance(before);
+            if before > 0.0 { (chance(after) / before).min(1.0) } else { 0.0 }
+        };
+        let quantiles = |pairs: &Vec<(f32, f32)>| -> Vec<f32> {
+            let mut ratios: Vec<f32> = pairs.iter().map(ratio).collect();
+            ratios.sort_by(f32::total_cmp);
+            let at = |q: usize| ratios[(2 * q + 1) * ratios.len() / (2 * QUANTILES)];
+            if ratios.is_empty() { Vec::new() } else { (0..QUANTILES).map(at).collect() }
+        };
+        let ahead = self.best.iter().map(quantiles).filter(|known| !known.is_empty()).collect();
+        Some(PathCalibration { survival, reach, ahead, rounds: self.rounds })
     }
 }
 
@@ -118,6 +156,10 @@ mod tests {
         let learnt = graded(50, 1000).fit().expect("there were nodes");
         assert_eq!(learnt.rounds, 100);
         assert_eq!(learnt.reach, [0.5, 0.5, 0.0]);
+        // Of two roots one has a sure child and one a hopeless one; below the first it stays sure.
+        assert_eq!(learnt.ahead.len(), 2);
+        assert_eq!(learnt.ahead[0], [[0.0; 8], [1.0; 8]].concat());
+        assert_eq!(learnt.ahead[1], [1.0; 16]);
         let gain = |score: f32| learnt.survival.gain(score.exp());
         assert_eq!((gain(-0.2), gain(-0.5), gain(-1.5), gain(-2.0)), (1.0, 1.0, 0.0, 0.0));
     }

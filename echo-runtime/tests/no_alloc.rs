@@ -74,8 +74,8 @@ fn engine(has_head: bool) -> Engine {
     let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
     let ngram = Box::new(NgramDrafter::new(ngram, &limits));
     let sparse = Sparse::new(SparseParams { thresholds }).expect("in range");
-    let (survival, reach) = (Survival::identity(), vec![0.9]);
-    let worth = WorthParams { cost: cost.clone(), survival: survival.clone(), reach };
+    let (survival, ahead) = (Survival::identity(), vec![vec![0.9]]);
+    let worth = WorthParams { cost: cost.clone(), survival: survival.clone(), ahead };
     let worth = Worth::new(worth).expect("shares");
     let (drafter, gate): (Box<dyn Drafter>, Box<dyn Gate>) = if has_head {
         let head = tiny_head(model.config(), 1);

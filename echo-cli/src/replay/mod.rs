@@ -120,19 +120,27 @@ fn replayed(
     Ok(replay(trace, &mut policy, cost, setting))
 }
 
-/// What policies may know in a replay: the times, and how far the recorded drafts went.
+/// What policies may know in a replay: the times, and that what the recorded drafts promised is
+/// kept as often as they say.
 fn learnt(trace: &Trace, cost: &CostTable) -> Known {
-    let mut reached = vec![0_usize; trace.shape.0.max(1)];
-    let mut rounds = 0;
-    for text in &trace.texts {
-        for at in 0..text.tokens.len() {
-            rounds += 1;
-            let depth = text.path(at).count();
-            reached.iter_mut().take(depth).for_each(|n| *n += 1);
+    let mut ahead: Vec<Vec<f32>> = Vec::new();
+    for round in trace.texts.iter().flat_map(|text| &text.rounds) {
+        let (mut nodes, mut before) = (round.children(0), 0.0_f32);
+        let mut depth = 0;
+        while !nodes.is_empty() {
+            let best = nodes.clone().map(|n| round.score[n - 1]).fold(f32::MIN, f32::max);
+            if ahead.len() == depth {
+                ahead.push(Vec::new());
+            }
+            ahead[depth].push((best - before).exp().min(1.0));
+            before = best;
+            nodes = round.children(nodes.start).start..round.children(nodes.end - 1).end;
+            depth += 1;
         }
     }
-    let share = |n: usize| n as f32 / rounds.max(1) as f32;
-    let reach = reached.into_iter().map(share).collect();
+    if ahead.is_empty() {
+        ahead.push(vec![0.0]);
+    }
     let sparse = SparseParams { thresholds: Vec::new() };
-    Known { cost: cost.clone(), survival: Survival::identity(), reach, sparse }
+    Known { cost: cost.clone(), survival: Survival::identity(), ahead, sparse }
 }

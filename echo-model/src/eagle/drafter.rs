@@ -140,18 +140,20 @@ impl EagleDrafter {
                 self.kept.set(seq as usize, (notes.end as u32 - 1, zero.1));
             }
         }
-        self.run()
+        self.run(draft.is_some())
     }
 
-    /// Runs the pass that [`EagleDrafter::absorb`] laid out.
-    fn run(&mut self) -> Result<(), DeviceError> {
+    /// Runs the pass that [`EagleDrafter::absorb`] laid out, to its end only if somebody proposes.
+    fn run(&mut self, proposes: bool) -> Result<(), DeviceError> {
         self.numbers.clear();
         self.numbers.extend(self.ledger.notes().iter().map(|note| note.tap_row));
         if !self.numbers.is_empty() {
             self.network.fuse(&self.numbers)?;
         }
-        if !self.rows.is_empty() {
-            self.network.begin(self.rows.view(), &self.sources)?;
+        match (self.rows.is_empty(), proposes) {
+            (true, _) => {}
+            (false, true) => self.network.begin(self.rows.view(), &self.sources)?,
+            (false, false) => self.network.store(self.rows.view(), &self.sources)?,
         }
         if !self.numbers.is_empty() {
             self.network.keep(&self.kept)?;

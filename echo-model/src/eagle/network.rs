@@ -145,6 +145,17 @@ impl Network {
         self.forward(packed)
     }
 
+    /// The same as far as keys and values: with one layer, nobody sees more of an entry that
+    /// proposes nothing.
+    pub(super) fn store(
+        &mut self,
+        packed: PackedView<'_>,
+        sources: &Sources,
+    ) -> Result<(), DeviceError> {
+        self.join(sources, self.buffers.hidden)?;
+        self.enter(packed)
+    }
+
     /// Runs the layer over rows whose states are rows of its own last output.
     pub(super) fn go_on(
         &mut self,
@@ -184,8 +195,9 @@ impl Network {
         kernels.add(n, b.block, out)
     }
 
-    /// The layer over the rows of `packed`; `hidden` holds their states and gets the output.
-    fn forward(&self, packed: PackedView<'_>) -> Result<(), DeviceError> {
+    /// Queries, keys and values of the rows of `packed`, whose states `hidden` holds; keys and
+    /// values go to their slots.
+    fn enter(&self, packed: PackedView<'_>) -> Result<(), DeviceError> {
         let (kernels, b, eps) = (self.kernels.as_ref(), &self.buffers, self.config.rms_eps);
         let (rows, width) = (packed.rows(), self.config.hidden);
         let pair = [b.pair.cols(0, width), b.pair.cols(width, width)];
@@ -194,8 +206,15 @@ impl Network {
         kernels.rms_norm(rows, b.block, self.embedding_norm, eps, pair[0])?;
         kernels.rms_norm(rows, b.hidden, self.hidden_norm, eps, pair[1])?;
         kernels.linear(rows, self.qkv, b.pair, b.qkv)?;
-        kernels.rope_store(self.stage, self.heads, self.rope, b.qkv, self.keys, self.values)?;
+        kernels.rope_store(self.stage, self.heads, self.rope, b.qkv, self.keys, self.values)
+    }
+
+    /// The layer over the rows of `packed`; `hidden` holds their states and gets the output.
+    fn forward(&self, packed: PackedView<'_>) -> Result<(), DeviceError> {
+        let (kernels, b, eps) = (self.kernels.as_ref(), &self.buffers, self.config.rms_eps);
+        let rows = packed.rows();
         let Network { stage, heads, keys, values, .. } = *self;
+        self.enter(packed)?;
         kernels.tree_attention(stage, heads, b.qkv, keys, values, b.attended)?;
         kernels.linear(rows, self.o, b.attended, b.block)?;
         kernels.add(rows, b.block, b.hidden)?;
