@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Steps that may fail one after the other before all sequences are given up.
 const FAILURES_MAX: usize = 3;
@@ -40,8 +41,11 @@ pub enum Event {
     },
 }
 
+/// Takes a request's events, on the engine's thread.
+type Sink = Box<dyn FnMut(Event) + Send>;
+
 enum Command {
-    Submit { ticket: u64, request: Box<Request>, events: Sender<Event> },
+    Submit { ticket: u64, request: Box<Request>, sink: Sink },
     Cancel { ticket: u64 },
 }
 
@@ -54,7 +58,7 @@ struct Shared {
     open: AtomicUsize,
     closed: AtomicBool,
     tickets: AtomicU64,
-    totals: Mutex<StepStats>,
+    snapshot: Mutex<Snapshot>,
 }
 
 /// Submits requests to an engine that runs on a thread of its own. Cheap to clone; may be used from
@@ -76,7 +80,7 @@ impl Handle {
             open: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             tickets: AtomicU64::new(0),
-            totals: Mutex::new(StepStats::default()),
+            snapshot: Mutex::new(Snapshot::of(&engine)),
         });
         let handle = Handle { commands, shared: Arc::clone(&shared) };
         let run = || Worker { engine, inbox, shared, streams: BTreeMap::new() }.run();
@@ -87,6 +91,20 @@ impl Handle {
     /// Hands in a request. Does not wait: the request is checked here, and its events come through
     /// the stream. Dropping the stream cancels the request.
     pub fn submit(&self, request: Request) -> Result<Stream, RejectReason> {
+        let (sender, events) = unbounded();
+        // A caller that left has said so by a cancel on its way.
+        let ticket = self.submit_to(request, move |event| drop(sender.send(event)))?;
+        Ok(Stream { _ticket: ticket, events, ended: false })
+    }
+
+    /// Hands in a request whose events go to `sink`, for callers that must not block a thread. The
+    /// engine's thread calls it and all others wait meanwhile, so it may only pass the event on.
+    /// It is dropped after [`Event::Finished`], or without one if the engine ends first.
+    pub fn submit_to(
+        &self,
+        request: Request,
+        sink: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Ticket, RejectReason> {
         let shared = &self.shared;
         if shared.closed.load(Ordering::Acquire) {
             return Err(RejectReason::Closed);
@@ -98,18 +116,32 @@ impl Handle {
             return Err(RejectReason::QueueFull { waiting: shared.queue_max });
         }
         let ticket = shared.tickets.fetch_add(1, Ordering::Relaxed);
-        let (events, stream) = unbounded();
-        let command = Command::Submit { ticket, request: Box::new(request), events };
+        let command = Command::Submit { ticket, request: Box::new(request), sink: Box::new(sink) };
         if self.commands.send(command).is_err() {
             shared.open.fetch_sub(1, Ordering::AcqRel);
             return Err(RejectReason::Closed);
         }
-        Ok(Stream { ticket, events: stream, commands: self.commands.clone(), ended: false })
+        Ok(Ticket { ticket, commands: self.commands.clone() })
+    }
+
+    /// What the engine thread looked like after its last round.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.shared.snapshot.lock()
+    }
+
+    /// Whether requests are still taken.
+    pub fn is_open(&self) -> bool {
+        !self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// The limits of the engine.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Counts and times of all steps so far.
     pub fn totals(&self) -> StepStats {
-        *self.shared.totals.lock()
+        self.snapshot().totals
     }
 
     /// Takes no more requests; the thread ends when those it has are done. Drop their streams to
@@ -119,12 +151,53 @@ impl Handle {
     }
 }
 
+/// The engine thread's state between two steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// Counts and times of all steps.
+    pub totals: StepStats,
+    /// Counts and times of the last step.
+    pub last: StepStats,
+    /// Sequences that hold a place.
+    pub n_live: usize,
+    /// Requests that wait for a place.
+    pub n_waiting: usize,
+    /// When it was taken. An idle engine takes one every few milliseconds too, so an old one means
+    /// a step that does not end.
+    pub taken: Instant,
+}
+
+impl Snapshot {
+    fn of(engine: &Engine) -> Self {
+        Snapshot {
+            totals: *engine.totals(),
+            last: *engine.last_step(),
+            n_live: engine.n_live(),
+            n_waiting: engine.n_waiting(),
+            taken: Instant::now(),
+        }
+    }
+}
+
+/// A claim on a request. Dropping it cancels the request within one step, if it has not ended.
+#[derive(Debug)]
+pub struct Ticket {
+    ticket: u64,
+    commands: Sender<Command>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // The engine may be gone already, and the request with it.
+        let _ = self.commands.send(Command::Cancel { ticket: self.ticket });
+    }
+}
+
 /// The events of one request, in order, ending with [`Event::Finished`]. Dropping it cancels the
 /// request within one step.
 pub struct Stream {
-    ticket: u64,
+    _ticket: Ticket,
     events: Receiver<Event>,
-    commands: Sender<Command>,
     ended: bool,
 }
 
@@ -142,21 +215,12 @@ impl Iterator for Stream {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if !self.ended {
-            // The engine may be gone already, and the request with it.
-            let _ = self.commands.send(Command::Cancel { ticket: self.ticket });
-        }
-    }
-}
-
 /// The engine thread.
 struct Worker {
     engine: Engine,
     inbox: Receiver<Command>,
     shared: Arc<Shared>,
-    streams: BTreeMap<SeqId, (u64, Sender<Event>)>,
+    streams: BTreeMap<SeqId, (u64, Sink)>,
 }
 
 impl Worker {
@@ -176,7 +240,8 @@ impl Worker {
                 self.engine.abort(&error, &mut out);
                 failures = 0;
             }
-            *self.shared.totals.lock() = *self.engine.totals();
+            // Before the events: who has seen a request end finds its tokens counted.
+            *self.shared.snapshot.lock() = Snapshot::of(&self.engine);
             self.deliver(&mut out);
         }
     }
@@ -188,8 +253,8 @@ impl Worker {
             if self.engine.is_idle() { self.inbox.recv_timeout(IDLE).ok() } else { None };
         while let Some(command) = first.take().or_else(|| self.inbox.try_recv().ok()) {
             match command {
-                Command::Submit { ticket, request, events } => {
-                    self.submit(ticket, *request, events);
+                Command::Submit { ticket, request, sink } => {
+                    self.submit(ticket, *request, sink);
                 }
                 Command::Cancel { ticket } => {
                     let find = |(id, (t, _)): (&SeqId, &(u64, _))| (*t == ticket).then_some(*id);
@@ -201,35 +266,34 @@ impl Worker {
         }
     }
 
-    fn submit(&mut self, ticket: u64, request: Request, events: Sender<Event>) {
+    fn submit(&mut self, ticket: u64, request: Request, sink: Sink) {
         let admitted = self.engine.submit(request);
         // The caller's side checked the same rules and the same count, so this can't fail.
         let id = admitted.expect("a request that was checked is taken");
-        self.streams.insert(id, (ticket, events));
+        self.streams.insert(id, (ticket, sink));
     }
 
     /// Gives each stream what the step committed for it.
     fn deliver(&mut self, out: &mut Output) {
         for committed in &out.committed {
-            if let Some((_, events)) = self.streams.get(&committed.id) {
+            if let Some((_, sink)) = self.streams.get_mut(&committed.id) {
                 let event = Event::Token {
                     token: committed.token,
                     log_prob: committed.log_prob,
                     top: out.top[committed.top.clone()].to_vec(),
                     text: out.text_of(&committed.text).to_owned(),
                 };
-                // A caller that left has said so by a cancel on its way.
-                let _ = events.send(event);
+                sink(event);
             }
         }
         for finished in &out.finished {
-            if let Some((_, events)) = self.streams.remove(&finished.id) {
+            if let Some((_, mut sink)) = self.streams.remove(&finished.id) {
                 let event = Event::Finished {
                     reason: finished.reason.clone(),
                     text: out.text_of(&finished.text).to_owned(),
                     usage: finished.usage,
                 };
-                let _ = events.send(event);
+                sink(event);
                 self.shared.open.fetch_sub(1, Ordering::AcqRel);
             }
         }

@@ -39,7 +39,7 @@ mod step;
 mod text;
 
 pub use engine::{Engine, Parts};
-pub use handle::{Event, Handle, Stream};
+pub use handle::{Event, Handle, Snapshot, Stream, Ticket};
 pub use meter::{Stage, StepStats};
 pub use no_draft::NoDraft;
 pub use options::Options;
