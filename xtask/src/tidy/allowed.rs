@@ -13,6 +13,7 @@ pub(super) const EDGES: &[(&str, &[&str])] = &[
     ("echo-kernels-wgpu", &["echo-core"]),
     ("echo-model", &["echo-core"]),
     ("echo-runtime", &["echo-core", "echo-tree"]),
+    ("echo-serve", &["echo-core", "echo-model", "echo-runtime"]),
     (
         "echo-cli",
         &[
@@ -41,6 +42,8 @@ pub(super) const TEST_EDGES: &[(&str, &[&str])] = &[
     ("echo-kernels-wgpu", &["echo-kernels-cpu"]),
     // A forward is tested on the reference kernels, its rows packed from real trees.
     ("echo-model", &["echo-kernels-cpu", "echo-tree"]),
+    // The server is tested on the simulated model, with a real policy.
+    ("echo-serve", &["echo-gate", "echo-budget"]),
     // The engine is tested with every part in place.
     ("echo-runtime", &["echo-model", "echo-gate", "echo-budget", "echo-kernels-cpu"]),
 ];
@@ -73,6 +76,12 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-runtime", "crossbeam", "channels between the engine and its callers"),
     ("echo-runtime", "parking_lot", "locks without poisoning"),
     ("echo-runtime", "thiserror", "typed errors for bad requests"),
+    ("echo-serve", "axum", "routes and responses over HTTP"),
+    ("echo-serve", "hyper-util", "connections with deadlines that the server sets itself"),
+    ("echo-serve", "serde", "bodies of requests"),
+    ("echo-serve", "serde_json", "bodies of requests and responses"),
+    ("echo-serve", "tokio", "sockets, timers and signals"),
+    ("echo-serve", "tokio-stream", "a channel as the body of a response"),
     ("echo-cli", "anyhow", "errors that end the program, with their causes"),
     ("echo-cli", "clap", "the command line"),
     ("echo-cli", "ctrlc", "an interrupt ends a run cleanly"),

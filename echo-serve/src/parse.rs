@@ -1,0 +1,181 @@
+//! From a body to the engine's requests.
+
+use crate::App;
+use crate::error::ApiError;
+use crate::id;
+use crate::wire::{Content, Generate, Prompt, Stop, Turn};
+use axum::http::StatusCode;
+use echo_core::{Sampling, Token};
+use echo_model::template::Message;
+use echo_runtime::{Request, Stops};
+use serde_json::Value;
+
+/// Bytes of text per token of the context at which a prompt is refused before it is tokenised.
+const PROMPT_BYTES_PER_TOKEN: usize = 16;
+/// Tokens of a completion whose request names none, as OpenAI's.
+const COMPLETION_TOKENS: usize = 16;
+
+/// The requests a body asks for, prompt by prompt, `n` of each.
+pub(crate) fn requests(app: &App, body: &Generate, chat: bool) -> Result<Vec<Request>, ApiError> {
+    check_served(app, body)?;
+    let n = body.n.unwrap_or(1);
+    if n == 0 || n > app.options.n_max {
+        let max = app.options.n_max;
+        return Err(ApiError::bad("n", format!("n is {n}, must be 1 to {max}")));
+    }
+    let (sampling, stops) = (sampling(body, chat)?, stops(body, chat));
+    let draft_depth_max =
+        if body.speculative == Some(false) { Some(0) } else { body.speculative_depth };
+    let prompts = if chat { vec![chat_prompt(app, body)?] } else { prompts(app, body)? };
+    let mut requests = Vec::with_capacity(prompts.len() * n);
+    for prompt in prompts {
+        for nth in 0..n as u64 {
+            let seed = sampling.seed.wrapping_add(nth);
+            requests.push(Request {
+                sampling: Sampling { seed, ..sampling.clone() },
+                stops: stops.clone(),
+                draft_depth_max,
+                ..Request::new(prompt.clone())
+            });
+        }
+    }
+    Ok(requests)
+}
+
+/// Refuses another model and what is known but not served, rather than ignoring it.
+fn check_served(app: &App, body: &Generate) -> Result<(), ApiError> {
+    if let Some(model) = body.model.as_ref().filter(|model| **model != app.options.model) {
+        let message = format!("the model {model:?} is not here; this is {:?}", app.options.model);
+        return Err(ApiError {
+            param: Some("model"),
+            ..ApiError::new(StatusCode::NOT_FOUND, message)
+        });
+    }
+    let format = body.response_format.as_ref().map(|format| &format["type"]);
+    let asked = [
+        ("priority", body.priority.is_some_and(|priority| priority != 0)),
+        ("echo", body.echo == Some(true)),
+        ("suffix", body.suffix.is_some()),
+        ("best_of", body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1))),
+        ("tools", body.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
+        ("response_format", format.is_some_and(|format| format != "text")),
+    ];
+    match asked.into_iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(ApiError::bad(name, format!("{name} is not served; leave it out"))),
+        None => Ok(()),
+    }
+}
+
+fn sampling(body: &Generate, chat: bool) -> Result<Sampling, ApiError> {
+    let usual = Sampling::default();
+    let top_k = match body.top_k.unwrap_or(0) {
+        -1 => 0,
+        k => u32::try_from(k).map_err(|_| ApiError::bad("top_k", "top_k must be -1 or more"))?,
+    };
+    let mut logit_bias = Vec::new();
+    for (token, &bias) in body.logit_bias.iter().flatten() {
+        let id = token.parse::<Token>().map_err(|_| {
+            ApiError::bad("logit_bias", format!("logit_bias names {token:?}, which is no token id"))
+        })?;
+        logit_bias.push((id, bias));
+    }
+    Ok(Sampling {
+        temperature: body.temperature.unwrap_or(usual.temperature),
+        top_k,
+        top_p: body.top_p.unwrap_or(usual.top_p),
+        min_p: body.min_p.unwrap_or(usual.min_p),
+        repetition_penalty: body.repetition_penalty.unwrap_or(usual.repetition_penalty),
+        presence_penalty: body.presence_penalty.unwrap_or(usual.presence_penalty),
+        frequency_penalty: body.frequency_penalty.unwrap_or(usual.frequency_penalty),
+        logit_bias,
+        seed: body.seed.map_or_else(id::random, |seed| seed as u64),
+        logprobs: logprobs(body, chat)?,
+    })
+}
+
+fn logprobs(body: &Generate, chat: bool) -> Result<Option<u32>, ApiError> {
+    let refuse = |what| Err(ApiError::bad("logprobs", format!("logprobs must be {what}")));
+    match (&body.logprobs, chat) {
+        (None, _) | (Some(Value::Bool(false)), true) => Ok(None),
+        (Some(Value::Bool(true)), true) => Ok(Some(body.top_logprobs.unwrap_or(0))),
+        (Some(_), true) => refuse("true or false"),
+        (Some(count), false) => match count.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => refuse("a count"),
+        },
+    }
+}
+
+fn stops(body: &Generate, chat: bool) -> Stops {
+    let strings = match &body.stop {
+        None => Vec::new(),
+        Some(Stop::One(one)) => vec![one.clone()],
+        Some(Stop::Many(many)) => many.clone(),
+    };
+    let usual = if chat { None } else { Some(COMPLETION_TOKENS) };
+    Stops {
+        max_tokens: body.max_completion_tokens.or(body.max_tokens).or(usual),
+        min_tokens: body.min_tokens.unwrap_or(0),
+        tokens: body.stop_token_ids.clone().unwrap_or_default(),
+        strings,
+        include_stop: body.include_stop_str_in_output == Some(true),
+        ignore_eos: body.ignore_eos == Some(true),
+    }
+}
+
+fn chat_prompt(app: &App, body: &Generate) -> Result<Vec<Token>, ApiError> {
+    let turns = body.messages.as_deref().unwrap_or_default();
+    if turns.is_empty() {
+        return Err(ApiError::bad("messages", "messages must hold at least one message"));
+    }
+    let messages = turns.iter().map(message).collect::<Result<Vec<_>, _>>()?;
+    check_size(app, "messages", messages.iter().map(|message| message.content.len()).sum())?;
+    app.codec.encode_chat(&messages).map_err(|why| ApiError::bad("messages", why))
+}
+
+fn message(turn: &Turn) -> Result<Message, ApiError> {
+    let content = match &turn.content {
+        None => String::new(),
+        Some(Content::Text(text)) => text.clone(),
+        Some(Content::Parts(parts)) => {
+            let texts = parts.iter().map(|part| part.text.as_deref());
+            texts
+                .collect::<Option<String>>()
+                .ok_or_else(|| ApiError::bad("messages", "a message has a part that is no text"))?
+        }
+    };
+    Ok(Message::new(turn.role.clone(), content))
+}
+
+fn prompts(app: &App, body: &Generate) -> Result<Vec<Vec<Token>>, ApiError> {
+    let encode = |text: &String| {
+        check_size(app, "prompt", text.len())?;
+        app.codec.encode(text).map_err(|why| ApiError::bad("prompt", why))
+    };
+    let max = app.options.prompts_max;
+    let count = match &body.prompt {
+        None => return Err(ApiError::bad("prompt", "prompt is missing")),
+        Some(Prompt::Text(_) | Prompt::Tokens(_)) => 1,
+        Some(Prompt::Texts(texts)) => texts.len(),
+        Some(Prompt::TokenLists(lists)) => lists.len(),
+    };
+    if count == 0 || count > max {
+        return Err(ApiError::bad("prompt", format!("{count} prompts, must be 1 to {max}")));
+    }
+    match body.prompt.as_ref().expect("it was just seen") {
+        Prompt::Text(text) => Ok(vec![encode(text)?]),
+        Prompt::Tokens(tokens) => Ok(vec![tokens.clone()]),
+        Prompt::Texts(texts) => texts.iter().map(encode).collect(),
+        Prompt::TokenLists(lists) => Ok(lists.clone()),
+    }
+}
+
+/// Refuses a text that can't fit, before time is spent on its tokens.
+fn check_size(app: &App, param: &'static str, bytes: usize) -> Result<(), ApiError> {
+    let bytes_max = app.handle.limits().context_max * PROMPT_BYTES_PER_TOKEN;
+    if bytes > bytes_max {
+        let message = format!("{param} has {bytes} bytes, more than {bytes_max} can't fit");
+        return Err(ApiError::bad(param, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! `/tokenize` and `/detokenize`.
+
+use crate::error::ApiError;
+use crate::wire::{Detokenize, Tokenize};
+use crate::{App, body};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+pub(crate) async fn tokenize(State(app): State<App>, body: Body) -> Result<Json<Value>, ApiError> {
+    let body: Tokenize = body::read(body, &app.options).await?;
+    let codec = app.codec.clone();
+    let encoded = tokio::task::spawn_blocking(move || codec.encode(&body.prompt)).await;
+    let broken = |_| ApiError::internal("the prompt could not be turned into tokens");
+    let tokens = encoded.map_err(broken)?.map_err(|why| ApiError::bad("prompt", why))?;
+    let context = app.handle.limits().context_max;
+    Ok(Json(json!({"count": tokens.len(), "max_model_len": context, "tokens": tokens})))
+}
+
+pub(crate) async fn detokenize(
+    State(app): State<App>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let body: Detokenize = body::read(body, &app.options).await?;
+    let vocab = app.codec.vocab();
+    if let Some(token) = body.tokens.iter().find(|&&token| token as usize >= vocab.len()) {
+        let message = format!("token {token} is not in the vocabulary of {} tokens", vocab.len());
+        return Err(ApiError::bad("tokens", message));
+    }
+    let bytes: Vec<u8> = body.tokens.iter().flat_map(|&t| vocab.bytes(t)).copied().collect();
+    Ok(Json(json!({"prompt": String::from_utf8_lossy(&bytes)})))
+}
