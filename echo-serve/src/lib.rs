@@ -1,4 +1,4 @@
-//! An HTTP server with OpenAI's routes, on the engine's [`Handle`](echo_runtime::Handle).
+//! An HTTP server with OpenAI's routes, on the engine's [`Handle`].
 //!
 //! It turns bodies into [`Request`](echo_runtime::Request)s and events into responses; all of
 //! decoding stays in the engine. A connection that goes away cancels what it asked for within one
