@@ -57,7 +57,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
         target: model::short_name(&loaded.path),
         drafter: args.engine.drafter.clone(),
         dtype: args.engine.activations.clone(),
-        backend: "cpu".into(),
+        backend: loaded.backend.into(),
         prompt_set: args.prompts.as_deref().map_or("built-in".into(), model::short_name),
     };
     let mut file = CalibrationFile::new(fingerprint, calibration);

@@ -9,13 +9,17 @@ pub(crate) struct EngineArgs {
     /// A .gguf file, a folder of safetensors, or `default`
     #[arg(short, long, default_value = "default")]
     pub(crate) model: String,
+    /// Which device computes: `cpu`, `wgpu` (a GPU through Vulkan, Metal or DirectX 12), `cuda`, or
+    /// `auto`: CUDA if there is a device, else a GPU through wgpu, else the CPU
+    #[arg(long, default_value = "auto")]
+    pub(crate) backend: String,
     /// Threads of the CPU backend; all cores the process may use if not given
     #[arg(long)]
     pub(crate) threads: Option<usize>,
-    /// Kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)
+    /// CPU kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)
     #[arg(long, default_value = "fast")]
     pub(crate) kernels: String,
-    /// What quantised weights meet: `int8` (fast) or `float` (exact to single precision)
+    /// What quantised weights meet on the CPU: `int8` (fast) or `float` (exact to single precision)
     #[arg(long, default_value = "int8")]
     pub(crate) activations: String,
     /// Who proposes tokens: `eagle:FOLDER` (a learned head), `ngram` (what the text repeats),

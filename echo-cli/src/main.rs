@@ -2,6 +2,7 @@
 //!
 //! Nothing below this crate reads an environment variable or knows the name of a policy.
 
+mod backend;
 mod bench;
 mod calibrate;
 mod doctor;

@@ -1,10 +1,10 @@
 //! From flags to a loaded model and an engine.
 
+use crate::backend::{self, Backend};
 use crate::engine_args::EngineArgs;
-use crate::{model, registry};
+use crate::model;
 use anyhow::{Context, Result};
 use echo_core::{Kernels, Limits, Target, Token};
-use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_model::llama::{LlamaTarget, LoadProgress};
 use echo_model::template::{ChatTemplate, Message, RenderOptions};
 use echo_model::tokenizer::Tokenizer;
@@ -20,6 +20,9 @@ pub(crate) struct Loaded {
     pub(crate) path: PathBuf,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) tokenizer: Arc<Tokenizer>,
+    /// `cpu`, `wgpu` or `cuda`, and the device in words.
+    pub(crate) backend: &'static str,
+    pub(crate) device: String,
     pub(crate) kernels: Arc<dyn Kernels>,
     pub(crate) threads: usize,
 }
@@ -30,12 +33,9 @@ impl Loaded {
         let path = model::locate(&args.model)?;
         let checkpoint = Checkpoint::open(&path)?;
         let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
-        let threads = args.threads.unwrap_or_else(|| CpuOptions::default().threads);
-        let path_of_kernels = registry::kernels(&args.kernels)?;
-        let activations = registry::activations(&args.activations)?;
-        let options = CpuOptions { threads, path: path_of_kernels, activations };
-        let kernels = Arc::new(CpuKernels::new(options));
-        Ok(Loaded { path, checkpoint, tokenizer, kernels, threads })
+        let threads = backend::threads(args);
+        let Backend { name: backend, device, kernels } = Backend::open(args)?;
+        Ok(Loaded { path, checkpoint, tokenizer, backend, device, kernels, threads })
     }
 
     /// The model's chat template.

@@ -61,6 +61,7 @@ fn unknown_names_list_the_known_ones() {
         ("--drafter", "oracle", "ngram"),
         ("--gate", "open", "sparse:DEPTH=TAU"),
         ("--solver", "best", "goodput"),
+        ("--backend", "tpu", "auto, cpu, wgpu, cuda"),
         ("--kernels", "sse9", "reference"),
     ] {
         let said = refusal(&["run", flag, wrong, "hello"]);

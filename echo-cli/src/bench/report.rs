@@ -27,7 +27,8 @@ pub(crate) struct Report {
     commit: String,
     machine: String,
     threads: usize,
-    kernels: String,
+    backend: &'static str,
+    device: String,
     model: String,
     drafter: String,
     prompts: usize,
@@ -55,7 +56,8 @@ impl Report {
             commit: commit(),
             machine: doctor::machine(),
             threads: loaded.threads,
-            kernels: args.kernels.clone(),
+            backend: loaded.backend,
+            device: loaded.device.clone(),
             model: model::short_name(&loaded.path),
             drafter: args.drafter.clone(),
             prompts: prompts.len(),
@@ -74,7 +76,7 @@ impl Report {
 
     /// Prints what is measured, and where.
     pub(crate) fn print_head(&self) {
-        println!("{}, {} threads, {} kernels", self.machine, self.threads, self.kernels);
+        println!("{}; {}: {}", self.machine, self.backend, self.device);
         println!(
             "{}, {} drafter, {} prompts, commit {}",
             self.model, self.drafter, self.prompts, self.commit
@@ -84,11 +86,11 @@ impl Report {
     /// The same in one line.
     pub(crate) fn about(&self) -> String {
         format!(
-            "{}, {} threads, {} kernels; {}, {} drafter, {} prompts of {} tokens at temperature \
+            "{}; {}: {}; {}, {} drafter, {} prompts of {} tokens at temperature \
              {}, commit {}",
             self.machine,
-            self.threads,
-            self.kernels,
+            self.backend,
+            self.device,
             self.model,
             self.drafter,
             self.prompts,
