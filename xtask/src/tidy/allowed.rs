@@ -54,6 +54,11 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-kernels-cpu", "half", "F16 and BF16 weights"),
     ("echo-kernels-cpu", "crossbeam", "worker threads and their queues"),
     ("echo-kernels-cpu", "parking_lot", "locks without poisoning"),
+    ("echo-kernels-cuda", "bytemuck", "numbers viewed as bytes"),
+    ("echo-kernels-cuda", "cudarc", "NVIDIA's driver and run-time compiler, loaded dynamically"),
+    ("echo-kernels-cuda", "parking_lot", "locks without poisoning"),
+    ("echo-kernels-cuda", "sha2", "names and checksums of compiled images"),
+    ("echo-kernels-cuda", "thiserror", "typed errors for a device that does not open"),
     ("echo-model", "bytemuck", "mapped files viewed as numbers"),
     ("echo-model", "half", "F16 and BF16 tensors"),
     ("echo-model", "jiff", "today's date, which chat templates ask for"),
@@ -100,6 +105,7 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
 /// Crates of others that every crate's tests and benches may use.
 pub(super) const THIRD_PARTY_IN_TESTS: &[(&str, &str)] = &[
     ("criterion", "benches"),
+    ("libloading", "kernels compiled for the emulated device"),
     ("proptest", "property tests"),
     ("serde_json", "expectations from files"),
     ("tempfile", "tests that write files"),

@@ -1,0 +1,19 @@
+// add — adds one matrix to another.
+// also: `echo-kernels-cpu/src/reference/add.rs`, `echo-kernels-wgpu/wgsl/add.wgsl`
+//
+// in      x     f32[rows, width], rows `x_stride` apart
+// in out  into  f32[rows, width], rows `into_stride` apart, another buffer than x
+// numerics: exact, one addition per element.
+// launch: grid (rows, ceil(width / 1024)), 256 threads; a thread has up to 4 columns, 256 apart, so
+//   that neighbouring threads touch neighbouring words.
+#include "echo_cuda.h"
+
+KERNEL(256)
+add(const float *x, u32 x_stride, float *into, u32 into_stride, u32 width) {
+    const float *from = x + (u64)blockIdx.x * x_stride;
+    float *to = into + (u64)blockIdx.x * into_stride;
+    u32 first = blockIdx.y * 1024 + threadIdx.x;
+    for (u32 i = first; i < least(width, blockIdx.y * 1024 + 1024); i += 256) {
+        to[i] += from[i];
+    }
+}

@@ -1,0 +1,142 @@
+// echo_cuda.h — the words the kernels of this folder are written in.
+//
+// No toolkit header is needed: the run-time compiler brings the built-in types and the mathematics,
+// the few instructions without a built-in are inline PTX here. Everything below runs on sm_80 and
+// later. Under ECHO_EMULATED the instructions come from the emulation of the tests instead; what is
+// arithmetic is shared.
+//
+// Rules every kernel keeps:
+// - The order of a sum is fixed by positions and sizes of the operands, never by the number of rows.
+// - No contraction by the compiler (`--fmad=false`): a fused multiply-add is written `fmaf`.
+// - No floating-point atomics; integer atomics only where the order cannot be seen.
+// - All shared memory is one dynamic region per block, `shared_memory()`.
+#pragma once
+
+typedef unsigned char u8;
+typedef signed char i8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define WARP 32u
+#define ALL_LANES 0xffffffffu
+#define MINUS_INFINITY (float_from(0xff800000u))
+#define NOT_A_NUMBER (float_from(0x7fc00000u))
+
+#ifndef ECHO_EMULATED
+
+#define DEVICE __device__ __forceinline__
+// One block a multiprocessor is enough to ask for: else the compiler spills to fit more.
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
+
+DEVICE float float_from(u32 bits) { return __uint_as_float(bits); }
+DEVICE u32 float_bits(float value) { return __float_as_uint(value); }
+
+// The block's shared memory, of the size the launch asked for.
+DEVICE u8 *shared_memory() {
+    extern __shared__ __align__(16) u8 echo_shared[];
+    return echo_shared;
+}
+
+// Two floats rounded to nearest-even bf16, `low` in the low half.
+DEVICE u32 pack_bf16(float low, float high) {
+    u32 packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+
+DEVICE float f16_to_float(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+// c += a b for one warp: a is 16 x 16 (row), b is 16 x 8 (column), c is 16 x 8.
+DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Begins a copy of 16 aligned bytes into shared memory, past the registers.
+DEVICE void copy_async(void *shared, const void *global) {
+    u32 to = (u32)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+}
+
+// Closes this thread's group of copies begun so far.
+DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most PENDING of this thread's groups are under way.
+template <int PENDING> DEVICE void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+#endif
+
+DEVICE float bf16_to_float(u16 bits) { return float_from((u32)bits << 16); }
+
+// A float as the sum of two bf16: what is left is below 2^-17 of the value.
+DEVICE void split_bf16(float low, float high, u32 &first, u32 &second) {
+    first = pack_bf16(low, high);
+    float low_rest = low - float_from(first << 16);
+    float high_rest = high - float_from(first & 0xffff0000u);
+    second = pack_bf16(low_rest, high_rest);
+}
+
+DEVICE u32 lane() { return threadIdx.x % WARP; }
+DEVICE u32 warp() { return threadIdx.x / WARP; }
+DEVICE u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }
+DEVICE u32 least(u32 a, u32 b) { return a < b ? a : b; }
+
+// Sum over the warp, the same in every lane, by a fixed butterfly.
+DEVICE float warp_sum(float value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, step);
+    }
+    return value;
+}
+
+DEVICE float warp_max(float value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, step));
+    }
+    return value;
+}
+
+// Sum over the block, the same in every thread: within warps, then over warps in ascending order.
+// `scratch` holds one value per warp and is free again after the call.
+template <class T> DEVICE T block_sum(T value, T *scratch) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, step);
+    }
+    if (lane() == 0) {
+        scratch[warp()] = value;
+    }
+    __syncthreads();
+    T sum = 0;
+    for (u32 w = 0; w < blockDim.x / WARP; w++) {
+        sum += scratch[w];
+    }
+    __syncthreads();
+    return sum;
+}
+
+// Largest value over the block, the same in every thread.
+template <class T> DEVICE T block_max(T value, T *scratch) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        T other = __shfl_xor_sync(ALL_LANES, value, step);
+        value = other > value ? other : value;
+    }
+    if (lane() == 0) {
+        scratch[warp()] = value;
+    }
+    __syncthreads();
+    T best = scratch[0];
+    for (u32 w = 1; w < blockDim.x / WARP; w++) {
+        best = scratch[w] > best ? scratch[w] : best;
+    }
+    __syncthreads();
+    return best;
+}

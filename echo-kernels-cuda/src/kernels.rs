@@ -1,0 +1,107 @@
+//! The device port: memory, weights and stages, over any [`Driver`].
+
+use crate::driver::Driver;
+use crate::memory::{Memory, Scratch};
+use crate::sampling::Sampler;
+use crate::staged::Staged;
+use crate::weight::{self, Matrix, Part};
+use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
+use echo_core::{DeviceError, Limits, TensorView};
+use parking_lot::Mutex;
+
+/// Bytes that the partial answers of attention may take; beyond, a block does all splits itself.
+pub(crate) const PARTIAL_BYTES: usize = 64 << 20;
+
+/// The operations of the port on a machine that runs CUDA C++.
+///
+/// Operations are enqueued in the order of the calls. All memory is taken while weights are loaded
+/// and stages are opened; after that an operation allocates nothing, unless it meets more rows or
+/// more edits of logits than the limits of the stages announced.
+pub struct CudaKernels {
+    pub(crate) driver: Box<dyn Driver>,
+    pub(crate) state: Mutex<State>,
+}
+
+/// Everything behind the lock.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) memory: Memory,
+    /// Slices of linear layers.
+    pub(crate) slices: Scratch,
+    /// Splits of attention.
+    pub(crate) splits: Scratch,
+    pub(crate) sampler: Sampler,
+    /// Answers of `topk_logprob`, on the device and here.
+    pub(crate) best: Scratch,
+    pub(crate) best_host: Vec<u32>,
+    /// Most rows of any stage, and most `slices * rows of the weight` of any linear layer.
+    rows_max: usize,
+    sliced_max: usize,
+}
+
+impl CudaKernels {
+    /// A device with no memory taken yet.
+    pub fn new(driver: Box<dyn Driver>) -> Self {
+        CudaKernels { driver, state: Mutex::default() }
+    }
+}
+
+impl State {
+    /// Room for the slices of every linear layer at the most rows of every stage.
+    fn reserve_slices(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
+        let bytes = 4 * self.rows_max * self.sliced_max;
+        self.slices.reserve(driver, bytes, "slices of linear layers; lower rows_max")?;
+        Ok(())
+    }
+}
+
+impl Device for CudaKernels {
+    fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError> {
+        self.state.lock().memory.alloc(&*self.driver, element, len, what)
+    }
+
+    fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
+        let (state, driver) = (&mut *self.state.lock(), &*self.driver);
+        let staged = Staged::new(driver, limits)?;
+        state.memory.stages.push(staged);
+        state.rows_max = state.rows_max.max(limits.rows_max);
+        state.reserve_slices(driver)?;
+        state.splits.reserve(driver, PARTIAL_BYTES, "splits of attention")?;
+        state.sampler.reserve(driver, limits)?;
+        Ok(Stage(state.memory.stages.len() as u32 - 1))
+    }
+
+    fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
+        let (state, driver) = (&mut *self.state.lock(), &*self.driver);
+        let mut matrix =
+            Matrix { parts: Vec::new(), cols: parts.first().map_or(0, |part| part.cols) };
+        for run in weight::runs(parts)? {
+            let records = weight::pack(run);
+            let address = driver.alloc(records.len(), run[0].name)?;
+            driver.write(address, &records)?;
+            let part =
+                Part { dtype: run[0].dtype, address, rows: run.iter().map(|t| t.rows).sum() };
+            state.sliced_max = state.sliced_max.max(part.slices(matrix.cols) * part.rows);
+            matrix.parts.push(part);
+        }
+        state.memory.weights.push(matrix);
+        state.reserve_slices(driver)?;
+        Ok(Weight(state.memory.weights.len() as u32 - 1))
+    }
+
+    fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError> {
+        let state = self.state.lock();
+        let (element, len, bytes): (_, _, &[u8]) = match data {
+            Data::F32(data) => (Element::F32, data.len(), bytemuck::cast_slice(data)),
+            Data::U32(data) => (Element::U32, data.len(), bytemuck::cast_slice(data)),
+        };
+        let address = state.memory.range(buffer, element, start, len);
+        self.driver.write(address, bytes)
+    }
+
+    fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError> {
+        let state = self.state.lock();
+        let address = state.memory.range(buffer, Element::F32, start, out.len());
+        self.driver.read(address, bytemuck::cast_slice_mut(out))
+    }
+}

@@ -1,0 +1,68 @@
+//! Bugs planted in the sources: what the suite and the software machine are worth.
+
+use super::run;
+use crate::library::Bug;
+
+/// Runs the suite of `stem` on kernels with the bug; one failure must say `symptom`.
+fn caught(stem: &'static str, from: &'static str, to: &'static str, symptom: &str) {
+    let report = run(stem, Some(Bug { stem, from, to }));
+    let found = report.failures.iter().any(|failure| failure.contains(symptom));
+    assert!(found, "`{to}` for `{from}` is not caught as `{symptom}`: {report}");
+}
+
+#[test]
+fn a_missing_barrier_is_caught() {
+    // Under some order a warp multiplies by rows that nobody has stored yet.
+    let barrier = "may be overwritten.\n        __syncthreads();";
+    caught("linear", barrier, "may be overwritten.\n", "linear");
+}
+
+#[test]
+fn a_copy_nobody_waits_for_is_caught() {
+    caught("linear", "wait_copies<(int)LENGTH - 2>()", "wait_copies<(int)LENGTH - 1>()", "linear");
+}
+
+#[test]
+fn a_sum_that_knows_the_number_of_rows_is_caught() {
+    caught("rms_norm", "squares = 0.0f", "squares = 1e-6f * gridDim.x", "purity");
+}
+
+#[test]
+fn a_barrier_for_some_threads_is_caught() {
+    let from = "float *to = out + (u64)blockIdx.x * out_stride;";
+    let to =
+        "float *to = out + (u64)blockIdx.x * out_stride; if (threadIdx.x < 99) __syncthreads();";
+    caught("silu_mul", from, to, "threads wait for ever");
+}
+
+#[test]
+fn lanes_that_part_before_a_shuffle_are_caught() {
+    let from = "float squares = 0.0f;";
+    let to = "float squares = 0.0f; if (lane() < 7) { __syncwarp(); }";
+    caught("rms_norm", from, to, "different operations");
+}
+
+#[test]
+fn a_write_beside_shared_memory_is_caught() {
+    caught(
+        "rms_norm",
+        "scratch = (float *)shared_memory()",
+        "scratch = (float *)shared_memory() + 8",
+        "beside the shared memory",
+    );
+}
+
+#[test]
+fn a_write_beside_a_matrix_is_caught() {
+    caught("embed", "col + i < width;", "col + i <= width;", "guard");
+}
+
+#[test]
+fn a_visible_sibling_is_caught() {
+    caught(
+        "tree_attention",
+        "if (!(set[word] >> bit & 1))",
+        "if (!(set[word] >> bit & 3))",
+        "NMSE",
+    );
+}
