@@ -1,0 +1,248 @@
+//! The real machine: one device, one stream, through the driver's library, loaded when asked for.
+
+use crate::driver::{Arg, Driver, Entry, Geometry};
+use crate::fault::{Fault, OpenError};
+use crate::images::{self, CompileProgress};
+use cudarc::driver::result;
+use cudarc::driver::sys;
+use echo_core::DeviceError;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ffi::{CString, c_int, c_void};
+use std::path::PathBuf;
+use std::ptr;
+
+/// Which device, and where its images are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// The device's number in the driver's order.
+    pub ordinal: usize,
+    /// Folder of compiled images; `None` compiles at every start.
+    pub cache: Option<PathBuf>,
+}
+
+/// What the device says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The maker's name.
+    pub name: String,
+    /// Such as `sm_90`.
+    pub arch: String,
+    /// Bytes of memory.
+    pub memory: usize,
+    /// Version of the driver, such as 13000.
+    pub driver: i32,
+}
+
+/// One NVIDIA device.
+pub struct Cuda {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    modules: Vec<sys::CUmodule>,
+    functions: HashMap<Entry, sys::CUfunction>,
+    pieces: Mutex<Vec<sys::CUdeviceptr>>,
+    info: DeviceInfo,
+}
+
+// SAFETY: the driver's handles may be used from any thread that has made the context its own, which
+// every method does first; calls are ordered by the lock of `CudaKernels`.
+unsafe impl Send for Cuda {}
+// SAFETY: as above.
+unsafe impl Sync for Cuda {}
+
+impl Cuda {
+    /// Opens a device and compiles the kernels for it, telling `report` of each source.
+    pub fn open(
+        options: &CudaOptions,
+        report: &mut dyn FnMut(CompileProgress),
+    ) -> Result<Self, OpenError> {
+        let (device, info) = find(options.ordinal)?;
+        let doing = |doing| move |error| OpenError::driver(doing, error);
+        // SAFETY: the device is one of those counted; the context is given back when dropped.
+        let (context, stream) = unsafe {
+            let context = result::primary_ctx::retain(device).map_err(doing("taking a context"))?;
+            result::ctx::set_current(context).map_err(doing("entering the context"))?;
+            let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+            (context, stream.map_err(doing("making a stream"))?)
+        };
+        let mut cuda = Cuda {
+            device,
+            context,
+            stream,
+            modules: Vec::new(),
+            functions: HashMap::new(),
+            pieces: Mutex::default(),
+            info,
+        };
+        let images = images::load(&cuda.info.arch, options.cache.as_deref(), report)?;
+        for (source, image) in images {
+            cuda.load(source.entries(), &image).map_err(doing("loading the kernels"))?;
+        }
+        Ok(cuda)
+    }
+
+    /// What was opened.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Takes the entry points of an image, and lets each have all the shared memory there is.
+    fn load(
+        &mut self,
+        entries: impl Iterator<Item = Entry>,
+        image: &[u8],
+    ) -> Result<(), result::DriverError> {
+        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the image is whole (compiled just now, or its checksum held), its context is
+        // current, and the module lives as long as its functions.
+        unsafe {
+            let shared = result::device::get_attribute(self.device, shared)?;
+            let module = result::module::load_data(image.as_ptr().cast())?;
+            self.modules.push(module);
+            for entry in entries {
+                let name = CString::new(entry.name).expect("names hold no zero");
+                let function = result::module::get_function(module, name)?;
+                result::function::set_function_attribute(function, limit, shared)?;
+                self.functions.insert(entry, function);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the device's context that of this thread.
+    fn enter(&self) -> Result<(), DeviceError> {
+        // SAFETY: the context is retained until `self` is dropped.
+        unsafe { result::ctx::set_current(self.context) }.map_err(Fault::of("entering the context"))
+    }
+}
+
+/// The device of a number, or why there is none.
+fn find(ordinal: usize) -> Result<(sys::CUdevice, DeviceInfo), OpenError> {
+    // SAFETY: only looks whether the library can be loaded.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(OpenError::NoDriver);
+    }
+    let doing = |doing| move |error| OpenError::driver(doing, error);
+    match result::init() {
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => {
+            return Err(OpenError::NoDevice);
+        }
+        started => started.map_err(doing("starting the driver"))?,
+    }
+    let count = result::device::get_count().map_err(doing("counting devices"))? as usize;
+    if count == 0 {
+        return Err(OpenError::NoDevice);
+    }
+    if ordinal >= count {
+        return Err(OpenError::NoSuchDevice { ordinal, count });
+    }
+    let device = result::device::get(ordinal as c_int).map_err(doing("finding the device"))?;
+    let name = result::device::get_name(device).map_err(doing("naming the device"))?;
+    let attribute = |of| {
+        // SAFETY: the device is one of those counted.
+        unsafe { result::device::get_attribute(device, of) }.map_err(doing("asking the device"))
+    };
+    let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
+    let minor = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR;
+    let (major, minor) = (attribute(major)?, attribute(minor)?);
+    if major < 8 {
+        return Err(OpenError::TooOld { name, major, minor });
+    }
+    let mut driver = 0;
+    // SAFETY: the device is one of those counted, and `driver` a place for an int.
+    let memory = unsafe {
+        let _ = sys::cuDriverGetVersion(&raw mut driver);
+        result::device::total_mem(device).map_err(doing("measuring the device's memory"))?
+    };
+    Ok((device, DeviceInfo { name, arch: format!("sm_{major}{minor}"), memory, driver }))
+}
+
+impl Driver for Cuda {
+    fn alloc(&self, bytes: usize, what: &str) -> Result<u64, DeviceError> {
+        self.enter()?;
+        // SAFETY: new memory, zeroed on the stream that everybody uses.
+        let taken = unsafe {
+            result::malloc_sync(bytes.max(1)).and_then(|address| {
+                self.pieces.lock().push(address);
+                result::memset_d8_async(address, 0, bytes.max(1), self.stream)?;
+                Ok(address)
+            })
+        };
+        taken.map_err(|error| {
+            if error.0 != sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+                return Fault::of("taking memory")(error);
+            }
+            let free = result::mem_get_info().map_or(0, |(free, _)| free);
+            let DeviceInfo { name, memory, .. } = &self.info;
+            let what = format!("{what} ({free} of {memory} bytes of {name} are free)");
+            DeviceError::OutOfMemory { asked: bytes, what }
+        })
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.enter()?;
+        // SAFETY: the port has checked the range. The source is pageable memory, which the driver
+        // copies before it returns.
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }
+            .map_err(Fault::of("copying to the device"))
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DeviceError> {
+        self.enter()?;
+        // SAFETY: the port has checked the range, and `into` is there until the stream is done.
+        unsafe {
+            let copied = result::memcpy_dtoh_async(into, address, self.stream);
+            copied.and_then(|()| result::stream::synchronize(self.stream))
+        }
+        .map_err(Fault::of("reading from the device"))
+    }
+
+    fn launch(&self, entry: Entry, geometry: Geometry, args: &[Arg]) -> Result<(), DeviceError> {
+        self.enter()?;
+        let function = self.functions[&entry];
+        let Geometry { grid, threads, shared_bytes } = geometry;
+        let mut values = [ptr::null_mut(); ARGS_MAX];
+        for (value, arg) in values.iter_mut().zip(args) {
+            *value = ptr::from_ref(&arg.0).cast_mut().cast::<c_void>();
+        }
+        // SAFETY: number and types of the arguments are those of the source, which the emulated
+        // suite checks for every entry point; addresses were checked by the port.
+        unsafe {
+            result::launch_kernel(
+                function,
+                (grid[0], grid[1], grid[2]),
+                (threads, 1, 1),
+                shared_bytes,
+                self.stream,
+                &mut values[..args.len()],
+            )
+        }
+        .map_err(Fault::of(entry.name))
+    }
+}
+
+/// Most arguments of an entry point.
+const ARGS_MAX: usize = 32;
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.enter().is_err() {
+            return;
+        }
+        // SAFETY: nothing of this is used after the stream has come to its end; the errors of a
+        // device that is going away help nobody.
+        unsafe {
+            let _ = result::stream::synchronize(self.stream);
+            for address in self.pieces.lock().drain(..) {
+                let _ = result::free_sync(address);
+            }
+            for module in self.modules.drain(..) {
+                let _ = result::module::unload(module);
+            }
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
