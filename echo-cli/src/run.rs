@@ -250,6 +250,7 @@ impl Session<'_> {
             if let Event::Finished { reason, .. } = event {
                 match reason {
                     FinishReason::Device(error) => bail!("the answer was cut: {error}"),
+                    FinishReason::Crashed => bail!("the answer was cut: the engine failed"),
                     FinishReason::Faulty => bail!("the answer was cut: the model gave no number"),
                     FinishReason::Stop | FinishReason::Length | FinishReason::Cancelled => {}
                 }

@@ -28,13 +28,18 @@ pub(crate) fn admit(queue: &mut Queue, batch: &mut Batch, kv: &mut Kv, drafter: 
     }
 }
 
-/// Takes the youngest sequence from its place; it waits before all that are younger. The oldest
-/// sequence fits alone (its request was checked for that), so it always goes on.
+/// Takes the youngest sequence from its place. The oldest fits alone (its request was checked for
+/// that), so it always goes on.
 fn preempt_youngest(queue: &mut Queue, batch: &mut Batch, kv: &mut Kv, drafter: &mut dyn Drafter) {
     let youngest = batch.places().max_by_key(|&seq| batch.sequence(seq).id);
     let seq = youngest.expect("somebody holds the slots");
     let mut sequence = leave(seq, batch, kv, drafter);
     sequence.usage.preemptions += 1;
+    requeue(queue, sequence);
+}
+
+/// Lets a sequence that had a place wait again, before all that are younger.
+pub(crate) fn requeue(queue: &mut Queue, sequence: Box<Sequence>) {
     let at = queue.iter().position(|waiting| waiting.id > sequence.id).unwrap_or(queue.len());
     queue.insert(at, sequence);
 }

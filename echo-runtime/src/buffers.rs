@@ -1,6 +1,7 @@
 //! What the stages of a step fill: one buffer each, sized once.
 
 use crate::commit::Ledger;
+use crate::guarded::GuardedSolver;
 use crate::schedule::Schedule;
 use crate::specs::Specs;
 use echo_core::{Budget, Children, Keep, Limits, Load, Plan, Share, Solver, Token, Verdicts};
@@ -38,7 +39,7 @@ impl Buffers {
     }
 
     /// Shows `solver` the largest tree there can be, so that it takes its scratch now.
-    pub(crate) fn prime(&mut self, solver: &mut dyn Solver, limits: &Limits) {
+    pub(crate) fn prime(&mut self, solver: &mut GuardedSolver, limits: &Limits) {
         let Buffers { tree, keep, children, plan, .. } = self;
         tree.plant((0..limits.seqs_max as u32).map(|seq| (seq, 0)));
         for _ in 0..limits.depth_max {
@@ -65,5 +66,6 @@ impl Buffers {
             plan.reset(tree.view().len(), limits.seqs_max);
             solver.choose(tree.view(), budget, plan);
         }
+        solver.forgive();
     }
 }

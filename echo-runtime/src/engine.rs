@@ -7,33 +7,18 @@ use crate::kv::Kv;
 use crate::meter::{Meter, StepStats};
 use crate::options::Options;
 use crate::output::{FinishReason, Output};
+use crate::ports::{Parts, Ports};
+use crate::recovery::Recovery;
 use crate::request::{RejectReason, Request};
 use crate::round::Round;
 use crate::sequence::Sequence;
 use crate::step::step;
-use echo_core::{
-    DeviceError, Drafter, Gate, Limits, LimitsError, SeqId, Solver, Target, Token, Vocab,
-};
-use std::sync::Arc;
-
-/// What an engine is put together from.
-pub struct Parts {
-    /// The model whose text is wanted.
-    pub target: Box<dyn Target>,
-    /// Who proposes tokens.
-    pub drafter: Box<dyn Drafter>,
-    /// Where drafting goes on.
-    pub gate: Box<dyn Gate>,
-    /// Which nodes are verified.
-    pub solver: Box<dyn Solver>,
-    /// What tokens stand for.
-    pub vocab: Arc<dyn Vocab>,
-}
+use echo_core::{DeviceError, Gate, Limits, LimitsError, SeqId, Solver, Token};
 
 /// Decodes many sequences at once. Single-threaded: the caller steps it; see
 /// [`Handle`](crate::Handle) for one that runs on a thread of its own.
 pub struct Engine {
-    pub(crate) parts: Parts,
+    pub(crate) ports: Ports,
     pub(crate) limits: Limits,
     pub(crate) options: Options,
     pub(crate) queue: Queue,
@@ -41,6 +26,7 @@ pub struct Engine {
     pub(crate) kv: Kv,
     pub(crate) buffers: Buffers,
     pub(crate) meter: Meter,
+    pub(crate) recovery: Recovery,
     next_id: u64,
     end_tokens: Vec<Token>,
 }
@@ -49,7 +35,7 @@ impl Engine {
     /// Puts an engine together. All of its memory is taken here.
     ///
     /// Fails if the limits contradict each other or ask more than the target has.
-    pub fn new(mut parts: Parts, limits: Limits, options: Options) -> Result<Self, LimitsError> {
+    pub fn new(parts: Parts, limits: Limits, options: Options) -> Result<Self, LimitsError> {
         limits.check()?;
         let shape = parts.target.shape();
         let has = [
@@ -75,9 +61,10 @@ impl Engine {
         }
         let end_tokens = (0..parts.vocab.len() as Token).filter(|&t| parts.vocab.ends(t)).collect();
         let mut buffers = Buffers::new(&limits);
-        buffers.prime(parts.solver.as_mut(), &limits);
+        let mut ports = Ports::new(parts, &limits, &options);
+        buffers.prime(&mut ports.solver, &limits);
         Ok(Engine {
-            parts,
+            ports,
             limits,
             options,
             queue: Queue::with_capacity(options.queue_max + limits.seqs_max),
@@ -85,6 +72,7 @@ impl Engine {
             kv: Kv::new(limits.kv_slots, options.prefix_cache),
             buffers,
             meter: Meter::default(),
+            recovery: Recovery::default(),
             next_id: 0,
             end_tokens,
         })
@@ -92,7 +80,7 @@ impl Engine {
 
     /// Takes a request into the queue, or says why not.
     pub fn submit(&mut self, request: Request) -> Result<SeqId, RejectReason> {
-        request.check(self.parts.vocab.as_ref(), &self.limits)?;
+        request.check(self.ports.vocab.as_ref(), &self.limits)?;
         let open_max = self.limits.seqs_max + self.options.queue_max;
         if self.batch.n_live() + self.queue.len() >= open_max {
             return Err(RejectReason::QueueFull { waiting: self.options.queue_max });
@@ -114,14 +102,19 @@ impl Engine {
 
     /// Ends every sequence because the device is of no more use.
     pub fn abort(&mut self, error: &DeviceError, out: &mut Output) {
-        let waiting = self.queue.iter().map(|sequence| sequence.id);
-        let live = self.batch.places().map(|seq| self.batch.sequence(seq).id);
-        for id in waiting.chain(live).collect::<Vec<_>>() {
+        for id in self.known().collect::<Vec<_>>() {
             self.remove(id, FinishReason::Device(error.clone()), out);
         }
     }
 
-    fn remove(&mut self, id: SeqId, reason: FinishReason, out: &mut Output) {
+    /// All sequences, waiting or live.
+    pub(crate) fn known(&self) -> impl Iterator<Item = SeqId> {
+        let waiting = self.queue.iter().map(|sequence| sequence.id);
+        waiting.chain(self.batch.places().map(|seq| self.batch.sequence(seq).id))
+    }
+
+    /// Ends the sequence `id`, if there is one.
+    pub(crate) fn remove(&mut self, id: SeqId, reason: FinishReason, out: &mut Output) {
         if let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) {
             let sequence = self.queue.remove(at).expect("it was just found");
             end(sequence, reason, out);
@@ -129,7 +122,7 @@ impl Engine {
         }
         let place = self.batch.places().find(|&seq| self.batch.sequence(seq).id == id);
         if let Some(seq) = place {
-            let drafter = self.parts.drafter.as_mut();
+            let drafter = &mut self.ports.drafter;
             let sequence = leave(seq, &mut self.batch, &mut self.kv, drafter);
             end(sequence, reason, out);
         }
@@ -137,9 +130,13 @@ impl Engine {
 
     /// Runs one step and appends what it committed to `out`.
     ///
-    /// On an error nothing was committed and no slot is lost; the step may be tried again.
+    /// On an error nothing was committed and no slot is lost; the step may be tried again, which
+    /// [`advance`](Self::advance) does.
     pub fn step(&mut self, out: &mut Output) -> Result<(), DeviceError> {
-        step(self, out)
+        self.ports.faults.reset();
+        let stepped = step(self, out);
+        self.meter.policy_faults(self.ports.faults.count());
+        stepped
     }
 
     /// Whether nobody lives or waits.
@@ -180,14 +177,20 @@ impl Engine {
 
     /// Takes an idle engine apart, so that its target can serve another.
     pub fn into_parts(self) -> Parts {
-        self.parts
+        self.ports.into_parts()
     }
 
     /// Changes the policies between two steps. No text changes by it.
     pub fn set_policies(&mut self, gate: Box<dyn Gate>, solver: Box<dyn Solver>) {
-        self.parts.gate = gate;
-        self.parts.solver = solver;
-        self.buffers.prime(self.parts.solver.as_mut(), &self.limits);
+        self.ports.set_policies(gate, solver, &self.limits, &self.options);
+        self.buffers.prime(&mut self.ports.solver, &self.limits);
+    }
+
+    /// Whether a gate, solver or drafter failed so often that it is not asked any more. Requests
+    /// are then decoded plainly, until [`set_policies`](Self::set_policies) puts others in or a
+    /// drafter comes with a new device.
+    pub fn has_part_off(&self) -> bool {
+        self.ports.has_one_off()
     }
 
     /// Panics unless every KV slot has exactly one owner and every table is right. O(slots): for

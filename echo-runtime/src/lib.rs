@@ -8,16 +8,20 @@
 //! It deliberately knows no HTTP, no file, no environment variable, and neither what model runs nor
 //! which policies decide: those are parts.
 //!
-//! Reading order: `step` (the page), `engine`, `options`, `buffers`, `request`, `output`,
+//! Reading order: `step` (the page), `engine`, `ports`, `options`, `buffers`, `request`, `output`,
 //! `schedule`, `admit`, `batch`, `kv`, `pool`, `prefix`, `lay_out`, `specs`, `commit`, `text`,
-//! `penalties`, `meter`, `handle`, `profile`.
+//! `penalties`, `meter`, `guarded`, `recovery`, `handle`, `door`, `worker`,
+//! `stream`, `snapshot`, `sync`, `profile`.
 #![forbid(unsafe_code)]
 
 mod admit;
 mod batch;
 mod buffers;
 mod commit;
+mod conduct;
+mod door;
 mod engine;
+mod guarded;
 mod handle;
 mod kv;
 mod lay_out;
@@ -27,24 +31,34 @@ mod options;
 mod output;
 mod penalties;
 mod pool;
+mod ports;
 mod prefix;
 mod profile;
 mod profile_draft;
+mod recovery;
 mod request;
 mod round;
 mod schedule;
 mod sequence;
+mod snapshot;
 mod specs;
 mod step;
+mod stream;
+mod sync;
 mod text;
+mod worker;
 
-pub use engine::{Engine, Parts};
-pub use handle::{Event, Handle, Snapshot, Stream, Ticket};
+pub use engine::Engine;
+pub use handle::Handle;
 pub use meter::{Stage, StepStats};
 pub use no_draft::NoDraft;
 pub use options::Options;
 pub use output::{Committed, FinishReason, Finished, Output, Usage};
+pub use ports::Parts;
 pub use profile::{Profile, profile};
 pub use profile_draft::profile_draft;
+pub use recovery::{Pair, Reopen};
 pub use request::{RejectReason, Request, Stops};
 pub use round::Round;
+pub use snapshot::Snapshot;
+pub use stream::{Event, Stream, Ticket};

@@ -2,7 +2,6 @@
 
 use crate::commit::Ledger;
 use echo_core::{Load, PackedView, SuperTreeView};
-use echo_tree::PlanFault;
 use std::time::{Duration, Instant};
 
 /// The stages of a step that are timed.
@@ -71,7 +70,8 @@ pub struct StepStats {
     pub accepted: usize,
     /// Tokens committed.
     pub committed: usize,
-    /// Plans that broke the rules and were replaced by the roots.
+    /// Times that a gate, solver or drafter panicked, stalled or broke the rules. The step is then
+    /// finished with one row per sequence.
     pub policy_faults: usize,
 }
 
@@ -141,6 +141,12 @@ impl Meter {
         self.accepted
     }
 
+    /// Books the faults of the plug-ins in the last step, whether it failed or not.
+    pub(crate) fn policy_faults(&mut self, n: usize) {
+        self.last.policy_faults = n;
+        self.total.policy_faults += n;
+    }
+
     /// Starts a step's clock.
     pub(crate) fn start(&mut self) -> Clock<'_> {
         self.last = StepStats::default();
@@ -161,11 +167,6 @@ impl Clock<'_> {
         let now = Instant::now();
         self.meter.last.time[stage as usize] += now - self.since;
         self.since = now;
-    }
-
-    /// Notes that a solver broke the rules.
-    pub(crate) fn policy_fault(&mut self, _fault: PlanFault) {
-        self.meter.last.policy_faults += 1;
     }
 
     /// Books the rest on the commit, and the step's counts.

@@ -1,6 +1,7 @@
 //! How an engine uses its limits.
 
 use echo_core::Load;
+use std::time::Duration;
 
 /// How an engine uses its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +15,23 @@ pub struct Options {
     pub queue_max: usize,
     /// Whether committed prefixes are kept for later requests.
     pub prefix_cache: bool,
+    /// Time that one call of a gate or solver may take. What takes longer counts as a fault of the
+    /// part, as a panic does; a call that never returns can't be cut short.
+    pub policy_time_max: Duration,
+    /// Time that one call of a drafter may take.
+    pub draft_time_max: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { prompt_rows_max: 512, budget: None, queue_max: 512, prefix_cache: true }
+        Options {
+            prompt_rows_max: 512,
+            budget: None,
+            queue_max: 512,
+            prefix_cache: true,
+            policy_time_max: Duration::from_millis(100),
+            draft_time_max: Duration::from_secs(2),
+        }
     }
 }
 

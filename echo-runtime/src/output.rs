@@ -17,8 +17,10 @@ pub enum FinishReason {
     Cancelled,
     /// The target's answer held no usable number.
     Faulty,
-    /// The device failed and could not be used again.
+    /// The device failed, for this sequence alone or for good.
     Device(DeviceError),
+    /// The engine itself failed: a bug, told on stderr. It takes no more requests.
+    Crashed,
 }
 
 /// What a sequence used, for its caller's account.
@@ -38,7 +40,7 @@ pub struct Usage {
     pub verified: usize,
     /// Drafted nodes whose token was committed.
     pub accepted: usize,
-    /// Times the sequence lost its place to another.
+    /// Times the sequence lost its place, to another or with its device, and was read again.
     pub preemptions: usize,
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for RejectReason {
             RejectReason::QueueFull { waiting } => {
                 write!(f, "{waiting} requests are waiting, as many as may; try again later")
             }
-            RejectReason::Closed => f.write_str("the engine is shutting down"),
+            RejectReason::Closed => f.write_str("the engine takes no more requests"),
         }
     }
 }

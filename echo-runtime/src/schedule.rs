@@ -16,6 +16,8 @@ pub(crate) struct Schedule {
     depth_cap: Vec<u32>,
     /// Live places, oldest sequence first.
     order: Vec<(SeqId, u32)>,
+    /// The one sequence that plays, if not all do.
+    pub(crate) only: Option<SeqId>,
 }
 
 impl Schedule {
@@ -25,12 +27,18 @@ impl Schedule {
             rooted: vec![false; limits.seqs_max],
             depth_cap: vec![0; limits.seqs_max],
             order: Vec::with_capacity(limits.seqs_max),
+            only: None,
         }
     }
 
     /// Rows that the sequence at `seq` gets for pending tokens.
     pub(crate) fn chunk(&self, seq: u32) -> usize {
         self.chunk[seq as usize] as usize
+    }
+
+    /// Whether nobody has anything to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.order.is_empty()
     }
 
     /// Whether the sequence at `seq` has a root in this step.
@@ -85,6 +93,7 @@ impl Schedule {
         self.rooted.fill(false);
         self.order.clear();
         self.order.extend(batch.places().map(|seq| (batch.sequence(seq).id, seq)));
+        self.order.retain(|&(id, _)| self.only.is_none_or(|only| only == id));
         self.order.sort_unstable();
         let decoding = |seq: u32| batch.n_pending(seq) == 1;
         let n_decoding = self.order.iter().filter(|&&(_, seq)| decoding(seq)).count();

@@ -3,12 +3,13 @@
 use crate::admit::{admit, retire};
 use crate::buffers::Buffers;
 use crate::commit::commit;
-use crate::engine::{Engine, Parts};
+use crate::engine::Engine;
 use crate::lay_out::lay_out;
 use crate::meter::Stage;
 use crate::output::Output;
-use echo_core::{Budget, DeviceError, Settled};
-use echo_tree::{accept, check_plan, open};
+use crate::ports::Ports;
+use echo_core::{Budget, DeviceError, Drafter, Gate, Settled, Solver, Target};
+use echo_tree::{accept, open};
 
 /// One step for every live sequence: admit, draft, gate, solve, pack, verify, commit.
 ///
@@ -17,19 +18,19 @@ use echo_tree::{accept, check_plan, open};
 /// in `commit` alone: on an error the lease returns its slots, and the caller may try again or
 /// stop.
 pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceError> {
-    let Engine { parts, limits, options, queue, batch, kv, buffers, meter, .. } = engine;
-    let Parts { target, drafter, gate, solver, vocab } = parts;
+    let Engine { ports, limits, options, queue, batch, kv, buffers, meter, .. } = engine;
+    let Ports { target, drafter, gate, solver, vocab, .. } = ports;
     let Buffers { schedule, tree, keep, children, plan, packed, specs, verdicts, paths, ledger } =
         buffers;
 
     // Who plays, and how the rows of committed tokens are divided.
     let accepted = meter.accepted();
     let mut clock = meter.start();
-    admit(queue, batch, kv, drafter.as_mut());
-    if batch.n_live() == 0 {
+    admit(queue, batch, kv, drafter);
+    schedule.divide(batch, limits, options, kv.n_available());
+    if schedule.is_idle() {
         return Ok(());
     }
-    schedule.divide(batch, limits, options, kv.n_available());
     let load = schedule.load(batch, queue.len(), kv.n_available(), limits, accepted);
     let rows = options.rows_for(load);
     clock.lap(Stage::Admit);
@@ -56,14 +57,11 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         }
     }
 
-    // Choose the nodes most worth the target's time, parents always included.
+    // Choose the nodes most worth the target's time, parents always included. A plan that breaks the
+    // rules comes back as the roots alone.
     let budget = Budget { rows, tree_max: limits.tree_max, load, shares: batch.shares() };
     plan.reset(tree.view().len(), load.n_seqs);
     solver.choose(tree.view(), budget, plan);
-    if let Err(fault) = check_plan(tree.view(), &budget, plan) {
-        clock.policy_fault(fault);
-        plan.reset(tree.view().len(), load.n_seqs);
-    }
     clock.lap(Stage::Solve);
 
     // Lay out: prompts and trees become flat rows, each with position, ancestors and KV slot.
@@ -82,7 +80,7 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
     commit(tree.view(), packed, paths, verdicts, &mut lease, batch, vocab, ledger, out);
     drop(lease);
     drafter.settle(Settled { batch: batch.view(), packed: packed.view(), kept: ledger.kept() });
-    retire(packed.view(), ledger, batch, kv, drafter.as_mut(), out);
+    retire(packed.view(), ledger, batch, kv, drafter, out);
     clock.finish(tree.view(), packed.view(), load, ledger);
     Ok(())
 }

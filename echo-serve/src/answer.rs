@@ -99,6 +99,9 @@ impl Answer {
                     FinishReason::Faulty => {
                         return Err(ApiError::internal("the model gave no number"));
                     }
+                    FinishReason::Crashed => {
+                        return Err(ApiError::internal("the engine failed"));
+                    }
                     FinishReason::Device(error) => {
                         return Err(ApiError::internal(format!("the answer was cut: {error}")));
                     }

@@ -142,7 +142,10 @@ impl<'a> Writer<'a> {
             }
             for finished in &out.finished {
                 texts[places[&finished.id]].push_str(out.text_of(&finished.text));
-                if matches!(finished.reason, FinishReason::Faulty | FinishReason::Device(_)) {
+                if matches!(
+                    finished.reason,
+                    FinishReason::Faulty | FinishReason::Device(_) | FinishReason::Crashed
+                ) {
                     bail!("a text was cut: {:?}", finished.reason);
                 }
             }

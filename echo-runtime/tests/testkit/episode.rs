@@ -9,6 +9,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A seeded source of choices.
 pub(crate) struct Dice(TestRng);
@@ -70,6 +71,8 @@ impl Episode {
             budget: if dice.once_in(3) { None } else { Some(1 + dice.below(64)) },
             queue_max: 64,
             prefix_cache: !dice.once_in(4),
+            policy_time_max: Duration::MAX,
+            draft_time_max: Duration::MAX,
         };
         let agreement = (0..6).map(|_| dice.pick(&[0.0, 0.5, 0.9, 1.0])).collect();
         let silence = dice.pick(&[0.0, 0.0, 0.3]);
