@@ -10,6 +10,7 @@ mod answer;
 mod auth;
 mod body;
 mod codec;
+mod dry_run;
 mod error;
 mod id;
 mod metrics;
@@ -21,6 +22,7 @@ mod sse;
 mod wire;
 
 pub use codec::Codec;
+pub use dry_run::requests;
 pub use options::{OptionsError, ServeOptions};
 pub use serve::serve;
 

@@ -2,6 +2,7 @@
 //!
 //! Random mutations of small valid files are opened under an allocator that counts.
 
+mod corpus;
 mod counting;
 #[path = "../files/folder_writer.rs"]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
