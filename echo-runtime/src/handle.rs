@@ -23,8 +23,8 @@ pub(crate) struct Shared {
 }
 
 /// Submits requests to an engine that runs on a thread of its own. Cheap to clone; may be used from
-/// any thread. The engine stops when [`Handle::shutdown`] is called, or when nobody has a handle or
-/// a stream any more.
+/// any thread. The engine stops when [`Handle::shutdown`] is called, or when nobody has a handle
+/// or a stream any more.
 #[derive(Clone)]
 pub struct Handle {
     commands: Sender<Command>,
@@ -32,8 +32,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Moves `engine` to a new thread. Joining the thread gives the engine back, after a shutdown or
-    /// when its device is gone for good.
+    /// Moves `engine` to a new thread. Joining the thread gives the engine back, after a shutdown
+    /// or when its device is gone for good.
     pub fn spawn(engine: Engine) -> (Handle, JoinHandle<Engine>) {
         let (commands, inbox) = unbounded();
         let shared = Arc::new(Shared {

@@ -43,7 +43,8 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// Takes who said something or ended off the suspects; with the last of them all failures are forgotten.
+    /// Takes who said something or ended off the suspects; with the last of them all failures are
+    /// forgotten.
     fn clear(&mut self, committed: &[Committed], finished: &[Finished]) {
         if self.failures > 0 {
             let said = |id: SeqId| committed.iter().any(|c| c.id == id);
@@ -92,8 +93,8 @@ impl Engine {
     /// - A failed step is tried again by the next call.
     /// - A lost device is opened anew; sequences keep what they have committed, are read again from
     ///   there and end as they would have.
-    /// - When steps fail again and again, each sequence is run alone until it has said a token; those
-    ///   that can't end with the error, the others go on.
+    /// - When steps fail again and again, each sequence is run alone until it has said a token;
+    ///   those that can't end with the error, the others go on.
     ///
     /// An error means that the device is gone for good: every sequence has ended with it, and the
     /// engine is of no more use.

@@ -57,8 +57,8 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         }
     }
 
-    // Choose the nodes most worth the target's time, parents always included. A plan that breaks the
-    // rules comes back as the roots alone.
+    // Choose the nodes most worth the target's time, parents always included. A plan that breaks
+    // the rules comes back as the roots alone.
     let budget = Budget { rows, tree_max: limits.tree_max, load, shares: batch.shares() };
     plan.reset(tree.view().len(), load.n_seqs);
     solver.choose(tree.view(), budget, plan);

@@ -25,6 +25,9 @@ pub(crate) enum Command {
     Fetch(Fetch),
     Test(Test),
     Bench(Bench),
+    Interleave(Interleave),
+    Fuzz(Fuzz),
+    Soak(Soak),
 }
 
 /// Writes KERNELS.md, the table of kernels and backends, from what is in the tree.
@@ -77,6 +80,42 @@ pub(crate) struct Bench {
     pub(crate) args: Vec<String>,
 }
 
+/// Runs the engine's hand-overs between threads under two model checkers.
+///
+/// loom goes through every order of a few steps, shuttle through random orders of many.
+#[derive(Args, Debug)]
+pub(crate) struct Interleave {
+    /// A hundred times as many random orders; takes many minutes
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// Runs a fuzz target under libFuzzer; needs cargo-fuzz (`cargo install cargo-fuzz --locked`) and
+/// a C++ compiler.
+///
+/// Targets: gguf, safetensors, tokenizer_json, chat_template, request_body. What breaks one is
+/// written to fuzz/artifacts; put it beside the seeds once it is mended.
+#[derive(Args, Debug)]
+pub(crate) struct Fuzz {
+    /// The target
+    pub(crate) target: String,
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u32,
+}
+
+/// Loads an engine on the simulated model with requests, cancels and faults, and holds it to its
+/// promises.
+///
+/// Canaries are repeated throughout and must not change by a bit, nobody may be left without an
+/// end, and memory must stay flat.
+#[derive(Args, Debug)]
+pub(crate) struct Soak {
+    /// How long
+    #[arg(long, default_value_t = 600)]
+    pub(crate) seconds: u32,
+}
+
 /// Prints what clap found; for an unknown command also the known ones.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     // A closed pipe is nobody's fault, and there is nowhere left to report it.
@@ -105,7 +144,9 @@ mod tests {
 
     #[test]
     fn every_command_is_listed_for_who_mistypes_one() {
-        assert_eq!(known_commands(), ["check", "tidy", "kernels", "fetch", "test", "bench"]);
+        let known =
+            ["check", "tidy", "kernels", "fetch", "test", "bench", "interleave", "fuzz", "soak"];
+        assert_eq!(known_commands(), known);
     }
 
     #[test]

@@ -9,7 +9,10 @@ mod cargo;
 mod check;
 mod fetch;
 mod flags;
+mod fuzz;
+mod interleave;
 mod kernels;
+mod soak;
 mod test;
 mod tidy;
 
@@ -45,5 +48,8 @@ fn run(command: Command) -> Outcome {
         Command::Fetch(flags) => fetch::run(&flags),
         Command::Test(flags) => test::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Interleave(flags) => interleave::run(&flags),
+        Command::Fuzz(flags) => fuzz::run(&flags),
+        Command::Soak(flags) => soak::run(&flags),
     }
 }

@@ -20,8 +20,8 @@ pub(crate) const PROMPT: u32 = 20;
 pub(crate) const POLICY_TIME: Duration = Duration::from_micros(400);
 /// Steps that may pass between a row without number and the end of its request.
 const STEPS_MAX: usize = 2;
-/// Forwards that one request may ruin before it ends. Drafts may run into what is wrong with it some
-/// tokens before it does.
+/// Forwards that one request may ruin before it ends. Drafts may run into what is wrong with it
+/// some tokens before it does.
 const RUINED_MAX: usize = 12;
 
 /// A forward of a target that fails: its number, when, and how.

@@ -28,6 +28,7 @@ pub(super) const EDGES: &[(&str, &[&str])] = &[
             "echo-runtime",
         ],
     ),
+    ("echo-interleave", &["echo-core", "echo-runtime"]),
     ("xtask", &[]),
 ];
 
@@ -80,6 +81,10 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-tree", "thiserror", "typed errors for a bad drawing"),
     ("echo-runtime", "crossbeam", "channels between the engine and its callers"),
     ("echo-runtime", "parking_lot", "locks without poisoning"),
+    ("echo-runtime", "loom", "every order of a few steps, under its own cfg"),
+    ("echo-runtime", "shuttle", "random orders of many steps, under its own cfg"),
+    ("echo-interleave", "loom", "every order of a few steps, under its own cfg"),
+    ("echo-interleave", "shuttle", "random orders of many steps, under its own cfg"),
     ("echo-runtime", "thiserror", "typed errors for bad requests"),
     ("echo-serve", "axum", "routes and responses over HTTP"),
     ("echo-serve", "hyper-util", "connections with deadlines that the server sets itself"),
