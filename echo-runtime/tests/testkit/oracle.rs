@@ -25,6 +25,17 @@ pub(crate) fn decode(
     context_max: usize,
     spoilt: &[usize],
 ) -> Answer {
+    let n_prompt = request.prompt.len();
+    decode_by(request, context_max, spoilt, |tokens| next(law, request, tokens, n_prompt))
+}
+
+/// Decodes `request` by whatever `next` says to the tokens so far.
+pub(crate) fn decode_by(
+    request: &Request,
+    context_max: usize,
+    spoilt: &[usize],
+    next: impl Fn(&[Token]) -> Verdicts,
+) -> Answer {
     let mut tokens = request.prompt.clone();
     let n_prompt = tokens.len();
     let mut bytes = Vec::new();
@@ -33,7 +44,7 @@ pub(crate) fn decode(
         if spoilt.contains(&(tokens.len() - 1)) {
             break (FinishReason::Faulty, bytes.len());
         }
-        let verdicts = next(law, request, &tokens, n_prompt);
+        let verdicts = next(&tokens);
         let token = verdicts.token[0];
         tokens.push(token);
         log_probs.push(verdicts.log_prob[0].to_bits());
