@@ -9,7 +9,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, thread};
 
 /// Schedules of each kind.
-const SCHEDULES: usize = if cfg!(thorough) { 200_000 } else { 2_000 };
+const SCHEDULES: usize = if cfg!(thorough) { 500_000 } else { 10_000 };
 /// Points at which the scheduler of the second kind changes its mind.
 const DEPTH: usize = 4;
 

@@ -21,7 +21,7 @@ use testkit::episode::Dice;
 use testkit::oracle;
 
 /// Callers at once.
-const CALLERS: u64 = 20;
+const CALLERS: u64 = 48;
 /// Memory that may come with 100,000 requests, in MiB.
 const SLOPE_MAX: f64 = 1.0;
 /// Growth below which a slope is noise, in KiB.

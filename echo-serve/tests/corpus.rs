@@ -1,4 +1,5 @@
 //! The seeds of the fuzz target for bodies, and every body that once broke something.
+#![allow(unreachable_pub, reason = "the file is that of the fuzz target, where it is reached")]
 
 #[path = "../../fuzz/src/request_body.rs"]
 mod request_body;

@@ -85,7 +85,7 @@ pub(crate) struct Bench {
 /// loom goes through every order of a few steps, shuttle through random orders of many.
 #[derive(Args, Debug)]
 pub(crate) struct Interleave {
-    /// A hundred times as many random orders; takes many minutes
+    /// Fifty times as many random orders; takes minutes
     #[arg(long)]
     pub(crate) full: bool,
 }

@@ -11,7 +11,8 @@ pub(crate) fn run(flags: &Soak) -> Outcome {
 }
 
 fn program(flags: &Soak) -> Command {
-    let mut command = cargo(&["run", "--release", "--package", "echo-runtime"]);
+    // Not in release mode: assertions that cost time are worth theirs here.
+    let mut command = cargo(&["run", "--package", "echo-runtime"]);
     let seconds = flags.seconds.to_string();
     command.args(["--example", "soak", "--", "--seconds", &seconds]);
     command

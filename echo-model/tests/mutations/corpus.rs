@@ -1,4 +1,5 @@
 //! The seeds of the fuzz targets, and every input that once broke something, by ordinary means.
+#![allow(unreachable_pub, reason = "the files are those of the fuzz targets, where it is reached")]
 
 #[path = "../../../fuzz/src/chat_template.rs"]
 mod chat_template;
