@@ -46,7 +46,10 @@ pub(super) const TEST_EDGES: &[(&str, &[&str])] = &[
     // The server is tested on the simulated model, with a real policy.
     ("echo-serve", &["echo-gate", "echo-budget"]),
     // The engine is tested with every part in place.
-    ("echo-runtime", &["echo-model", "echo-gate", "echo-budget", "echo-kernels-cpu"]),
+    (
+        "echo-runtime",
+        &["echo-model", "echo-gate", "echo-budget", "echo-kernels-cpu", "echo-kernels-wgpu"],
+    ),
 ];
 
 /// Crates of others: the crate that uses it, its name, the reason.
@@ -60,6 +63,10 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-kernels-cuda", "parking_lot", "locks without poisoning"),
     ("echo-kernels-cuda", "sha2", "names and checksums of compiled images"),
     ("echo-kernels-cuda", "thiserror", "typed errors for a device that does not open"),
+    ("echo-kernels-wgpu", "bytemuck", "uploads and answers viewed as bytes"),
+    ("echo-kernels-wgpu", "parking_lot", "locks without poisoning"),
+    ("echo-kernels-wgpu", "pollster", "waits for what wgpu answers at once"),
+    ("echo-kernels-wgpu", "wgpu", "Vulkan, Metal and DirectX 12 behind one interface"),
     ("echo-model", "bytemuck", "mapped files viewed as numbers"),
     ("echo-model", "half", "F16 and BF16 tensors"),
     ("echo-model", "jiff", "today's date, which chat templates ask for"),
@@ -111,6 +118,7 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
 pub(super) const THIRD_PARTY_IN_TESTS: &[(&str, &str)] = &[
     ("criterion", "benches"),
     ("libloading", "kernels compiled for the emulated device"),
+    ("naga", "shaders are checked without a device"),
     ("proptest", "property tests"),
     ("serde_json", "expectations from files"),
     ("tempfile", "tests that write files"),

@@ -1,0 +1,111 @@
+//! An open device, its limits and its queue.
+
+use crate::adapter::{Found, IMMEDIATES, choose};
+use crate::device::WgpuOptions;
+use crate::fault::Faults;
+use echo_core::DeviceError;
+use wgpu::{Adapter, Device, ErrorFilter, Features, Limits, Queue};
+
+/// A device, opened with what the kernels need and no more.
+pub(crate) struct Gpu {
+    pub(crate) device: Device,
+    pub(crate) queue: Queue,
+    pub(crate) found: Found,
+    pub(crate) faults: Faults,
+    /// Bytes of the largest buffer that a kernel can be given.
+    pub(crate) buffer_max: usize,
+    /// Bytes that may be taken, and bytes that are.
+    memory_max: usize,
+    used: usize,
+    serial: u32,
+}
+
+/// A buffer and the number by which launches know it.
+pub(crate) struct Array {
+    pub(crate) buffer: wgpu::Buffer,
+    pub(crate) serial: u32,
+    /// In elements of four bytes.
+    pub(crate) len: usize,
+}
+
+impl Gpu {
+    pub(crate) fn open(options: &WgpuOptions) -> Result<Self, DeviceError> {
+        let (adapter, found) = choose(&options.choice)?;
+        let limits = limits(&adapter);
+        let can = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size) as usize;
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("echo"),
+            required_features: Features::IMMEDIATES,
+            required_limits: limits,
+            ..Default::default()
+        }))
+        .map_err(|error| DeviceError::Failed(format!("{found}: {error}")))?;
+        let faults = Faults::default();
+        faults.watch(&device);
+        let buffer_max = options.buffer_max.map_or(can, |max| max.min(can));
+        let memory_max = options.memory_max.unwrap_or(usize::MAX);
+        Ok(Gpu { device, queue, found, faults, buffer_max, memory_max, used: 0, serial: 0 })
+    }
+
+    /// Fails if the device has said that something went wrong.
+    pub(crate) fn check(&self) -> Result<(), DeviceError> {
+        if self.faults.is_any() {
+            // Work for a lost device fails in many ways; that it is lost is told to those who poll.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
+        self.faults.check()
+    }
+
+    /// A buffer of `len` zeros that kernels read and write.
+    pub(crate) fn array(&mut self, len: usize, what: &str) -> Result<Array, DeviceError> {
+        use wgpu::BufferUsages as Usage;
+        let bytes = len.max(4).saturating_mul(4);
+        if bytes > self.buffer_max {
+            return Err(DeviceError::Unsupported(format!(
+                "{what}: {bytes} bytes in one buffer, {} takes at most {}; lower the limits or use \
+                 a smaller model",
+                self.found.name, self.buffer_max
+            )));
+        }
+        if bytes > self.memory_max - self.used {
+            return Err(DeviceError::OutOfMemory { asked: bytes, what: what.to_owned() });
+        }
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        let buffer = self.buffer(bytes, usage, what)?;
+        self.used += bytes;
+        self.serial += 1;
+        Ok(Array { buffer, serial: self.serial, len })
+    }
+
+    /// A buffer for `usage`; `what` it is for, in case there is no room.
+    pub(crate) fn buffer(
+        &self,
+        bytes: usize,
+        usage: wgpu::BufferUsages,
+        what: &str,
+    ) -> Result<wgpu::Buffer, DeviceError> {
+        self.check()?;
+        let scope = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size: bytes as u64,
+            usage,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(scope.pop()) {
+            Some(_) => Err(DeviceError::OutOfMemory { asked: bytes, what: what.to_owned() }),
+            None => Ok(buffer),
+        }
+    }
+}
+
+/// What every device has, but for sizes of buffers, of which all there is.
+fn limits(adapter: &Adapter) -> Limits {
+    let has = adapter.limits();
+    Limits {
+        max_buffer_size: has.max_buffer_size,
+        max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+        max_immediate_size: IMMEDIATES,
+        ..Limits::defaults().or_worse_values_from(&has)
+    }
+}
