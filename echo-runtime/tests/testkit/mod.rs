@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod sabotage;
 pub(crate) mod solvers;
+pub(crate) mod tiny;
 pub(crate) mod vocab;
 
 use echo_core::Limits;
