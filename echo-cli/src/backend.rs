@@ -2,9 +2,11 @@
 
 use crate::engine_args::EngineArgs;
 use crate::registry;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use echo_core::Kernels;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_kernels_wgpu::{Choice, WgpuKernels, WgpuOptions};
+use std::path::Path;
 use std::sync::Arc;
 
 const BACKENDS: [&str; 4] = ["auto", "cpu", "wgpu", "cuda"];
@@ -15,6 +17,8 @@ pub(crate) struct Backend {
     pub(crate) name: &'static str,
     /// The device and how it is used, for reports.
     pub(crate) device: String,
+    /// What quantised weights meet: `int8` or `float`.
+    pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
 }
 
@@ -22,8 +26,10 @@ impl Backend {
     /// Opens the device that `--backend` means.
     pub(crate) fn open(args: &EngineArgs) -> Result<Backend> {
         match args.backend.as_str() {
+            // A GPU that can't be opened is no reason to go without a model.
+            "auto" if may_have_gpu() => wgpu(Choice::Gpu).or_else(|_| cpu(args)),
             "auto" | "cpu" => cpu(args),
-            "wgpu" => bail!("the wgpu backend is not built yet; try --backend cpu"),
+            "wgpu" => wgpu(Choice::Any),
             "cuda" => bail!("the CUDA backend is not built yet; try --backend cpu"),
             name => Err(registry::unknown("backend", name, &BACKENDS)),
         }
@@ -35,6 +41,12 @@ pub(crate) fn threads(args: &EngineArgs) -> usize {
     args.threads.unwrap_or_else(|| CpuOptions::default().threads)
 }
 
+/// Whether it is worth asking the drivers: they take a while to answer, and some print.
+fn may_have_gpu() -> bool {
+    let devices = ["/dev/dri", "/dev/nvidia0", "/dev/dxg"];
+    !cfg!(target_os = "linux") || devices.iter().any(|device| Path::new(device).exists())
+}
+
 fn cpu(args: &EngineArgs) -> Result<Backend> {
     let options = CpuOptions {
         threads: threads(args),
@@ -42,5 +54,18 @@ fn cpu(args: &EngineArgs) -> Result<Backend> {
         activations: registry::activations(&args.activations)?,
     };
     let device = format!("{} kernels on {} threads", args.kernels, options.threads);
-    Ok(Backend { name: "cpu", device, kernels: Arc::new(CpuKernels::new(options)) })
+    let kernels = Arc::new(CpuKernels::new(options));
+    Ok(Backend { name: "cpu", device, activations: args.activations.clone(), kernels })
+}
+
+/// A device through wgpu. A software device is taken only when `--backend wgpu` asks for it: the
+/// CPU's own kernels are far faster.
+fn wgpu(choice: Choice) -> Result<Backend> {
+    let kernels = WgpuKernels::open(&WgpuOptions { choice, ..WgpuOptions::default() })
+        .context("opening a device through wgpu; try --backend cpu")?;
+    if kernels.found().software {
+        eprintln!("note: {} is the processor; --backend cpu is faster", kernels.found().name);
+    }
+    let device = kernels.found().to_string();
+    Ok(Backend { name: "wgpu", device, activations: "float".into(), kernels: Arc::new(kernels) })
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     let fingerprint = Fingerprint {
         target: model::short_name(&loaded.path),
         drafter: args.engine.drafter.clone(),
-        dtype: args.engine.activations.clone(),
+        dtype: loaded.activations.clone(),
         backend: loaded.backend.into(),
         prompt_set: args.prompts.as_deref().map_or("built-in".into(), model::short_name),
     };

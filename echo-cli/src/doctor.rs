@@ -13,7 +13,13 @@ pub(crate) fn run() -> Result<()> {
     let names: Vec<String> = Isa::available().iter().map(ToString::to_string).collect();
     writeln!(out, "cpu kernels   {} (used: {})", names.join(", "), Isa::detect())?;
     writeln!(out, "cuda          not built in")?;
-    writeln!(out, "wgpu          not built in")?;
+    let found = echo_kernels_wgpu::adapters();
+    if found.is_empty() {
+        writeln!(out, "wgpu          no device; is a Vulkan driver installed?")?;
+    }
+    for found in found {
+        writeln!(out, "wgpu          {found}")?;
+    }
     let path = model::default_path()?;
     let state = match std::fs::metadata(&path) {
         Ok(data) => format!("{} ({:.0} MB)", path.display(), data.len() as f64 / 1e6),

@@ -23,6 +23,8 @@ pub(crate) struct Loaded {
     /// `cpu`, `wgpu` or `cuda`, and the device in words.
     pub(crate) backend: &'static str,
     pub(crate) device: String,
+    /// What quantised weights meet there.
+    pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
     pub(crate) threads: usize,
 }
@@ -34,8 +36,8 @@ impl Loaded {
         let checkpoint = Checkpoint::open(&path)?;
         let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
         let threads = backend::threads(args);
-        let Backend { name: backend, device, kernels } = Backend::open(args)?;
-        Ok(Loaded { path, checkpoint, tokenizer, backend, device, kernels, threads })
+        let Backend { name: backend, device, activations, kernels } = Backend::open(args)?;
+        Ok(Loaded { path, checkpoint, tokenizer, backend, device, activations, kernels, threads })
     }
 
     /// The model's chat template.

@@ -1,6 +1,8 @@
-//! Layer 2: where a forward's time goes, operation by operation.
+//! Layer 2: where a forward's time goes, operation by operation, and how near each comes to the
+//! rate at which the device copies.
 
 use super::table;
+use super::traffic::{Traffic, copy_rate};
 use anyhow::Result;
 use echo_core::port::{Buffer, Data, Element, Heads, Mat, Stage, Weight};
 use echo_core::{
@@ -10,7 +12,7 @@ use echo_core::{
 use echo_runtime::profile;
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 const NAMES: [&str; 11] = [
@@ -27,30 +29,48 @@ const NAMES: [&str; 11] = [
     "topk_logprob",
 ];
 
-/// Kernels that keep count of the time each operation takes. Operations of a device that only
-/// enqueues would all look short but those that wait; on the CPU each runs when it is called.
+/// Kernels that keep count of the time each operation takes, and of the bytes it must move.
 pub(crate) struct Timed {
     inner: Arc<dyn Kernels>,
     nanoseconds: [AtomicU64; NAMES.len()],
+    bytes: [AtomicU64; NAMES.len()],
+    traffic: Traffic,
+    /// While it is set, every operation is waited for: those of a device that only enqueues would
+    /// all look short.
+    waits: AtomicBool,
+    /// One element, to wait for the device by.
+    probe: Buffer,
 }
 
 type Done = Result<(), DeviceError>;
 
 impl Timed {
-    pub(crate) fn new(inner: Arc<dyn Kernels>) -> Self {
-        Timed { inner, nanoseconds: Default::default() }
+    pub(crate) fn new(inner: Arc<dyn Kernels>) -> Result<Self, DeviceError> {
+        let probe = inner.alloc(Element::F32, 1, "a probe")?;
+        let (nanoseconds, bytes) = Default::default();
+        let (traffic, waits) = (Traffic::default(), AtomicBool::new(false));
+        Ok(Timed { inner, nanoseconds, bytes, traffic, waits, probe })
     }
 
-    fn time(&self, name: usize, run: impl FnOnce(&dyn Kernels) -> Done) -> Done {
+    fn time(&self, name: usize, bytes: usize, run: impl FnOnce(&dyn Kernels) -> Done) -> Done {
         let start = Instant::now();
-        let done = run(self.inner.as_ref());
+        let mut done = run(self.inner.as_ref());
+        if self.waits.load(Ordering::Relaxed) {
+            done = done.and_then(|()| self.wait());
+        }
         self.nanoseconds[name].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.bytes[name].fetch_add(bytes as u64, Ordering::Relaxed);
         done
     }
 
-    /// Milliseconds of each operation since the last call.
-    fn take(&self) -> Vec<f64> {
-        self.nanoseconds.iter().map(|ns| ns.swap(0, Ordering::Relaxed) as f64 / 1e6).collect()
+    fn wait(&self) -> Done {
+        self.inner.read(self.probe, 0, &mut [0.0])
+    }
+
+    /// Milliseconds and megabytes of each operation since the last call.
+    fn take(&self) -> Vec<(f64, f64)> {
+        let million = |count: &AtomicU64| count.swap(0, Ordering::Relaxed) as f64 / 1e6;
+        self.nanoseconds.iter().map(million).zip(self.bytes.iter().map(million)).collect()
     }
 }
 
@@ -62,7 +82,9 @@ impl Device for Timed {
         self.inner.open_stage(limits)
     }
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
-        self.inner.weight(parts)
+        let weight = self.inner.weight(parts)?;
+        self.traffic.weight(weight, parts);
+        Ok(weight)
     }
     fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Done {
         self.inner.write(buffer, start, data)
@@ -74,16 +96,17 @@ impl Device for Timed {
 
 impl Kernels for Timed {
     fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
-        self.time(0, |k| k.stage(stage, packed))
+        self.traffic.stage(stage, packed);
+        self.time(0, 0, |k| k.stage(stage, packed))
     }
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Done {
-        self.time(1, |k| k.embed(stage, table, out))
+        self.time(1, self.traffic.embed(stage, table, out), |k| k.embed(stage, table, out))
     }
     fn rms_norm(&self, rows: usize, x: Mat, weight: Buffer, eps: f32, out: Mat) -> Done {
-        self.time(2, |k| k.rms_norm(rows, x, weight, eps, out))
+        self.time(2, 8 * rows * x.width, |k| k.rms_norm(rows, x, weight, eps, out))
     }
     fn linear(&self, rows: usize, weight: Weight, x: Mat, out: Mat) -> Done {
-        self.time(3, |k| k.linear(rows, weight, x, out))
+        self.time(3, self.traffic.linear(rows, weight, x, out), |k| k.linear(rows, weight, x, out))
     }
     fn rope_store(
         &self,
@@ -94,7 +117,9 @@ impl Kernels for Timed {
         keys: Buffer,
         values: Buffer,
     ) -> Done {
-        self.time(4, |k| k.rope_store(stage, heads, rope, qkv, keys, values))
+        self.time(4, self.traffic.rows(stage) * 8 * qkv.width, |k| {
+            k.rope_store(stage, heads, rope, qkv, keys, values)
+        })
     }
     fn tree_attention(
         &self,
@@ -105,31 +130,38 @@ impl Kernels for Timed {
         values: Buffer,
         out: Mat,
     ) -> Done {
-        self.time(5, |k| k.tree_attention(stage, heads, qkv, keys, values, out))
+        self.time(5, self.traffic.attention(stage, heads), |k| {
+            k.tree_attention(stage, heads, qkv, keys, values, out)
+        })
     }
     fn silu_mul(&self, rows: usize, gate_up: Mat, out: Mat) -> Done {
-        self.time(6, |k| k.silu_mul(rows, gate_up, out))
+        self.time(6, 12 * rows * out.width, |k| k.silu_mul(rows, gate_up, out))
     }
     fn add(&self, rows: usize, x: Mat, into: Mat) -> Done {
-        self.time(7, |k| k.add(rows, x, into))
+        self.time(7, 12 * rows * x.width, |k| k.add(rows, x, into))
     }
     fn gather_rows(&self, rows: usize, index: Buffer, x: Mat, out: Mat) -> Done {
-        self.time(8, |k| k.gather_rows(rows, index, x, out))
+        self.time(8, 8 * rows * x.width, |k| k.gather_rows(rows, index, x, out))
     }
     fn sample_rows(&self, logits: Mat, sample: SampleView<'_>, verdicts: &mut Verdicts) -> Done {
-        self.time(9, |k| k.sample_rows(logits, sample, verdicts))
+        let bytes = 4 * sample.specs.len() * logits.width;
+        self.time(9, bytes, |k| k.sample_rows(logits, sample, verdicts))
     }
     fn topk_logprob(&self, rows: usize, x: Mat, k: usize, best: &mut TopK) -> Done {
-        self.time(10, |kernels| kernels.topk_logprob(rows, x, k, best))
+        self.time(10, 4 * rows * x.width, |kernels| kernels.topk_logprob(rows, x, k, best))
     }
 }
 
-/// Milliseconds of each operation in one forward, the median of some.
+/// Milliseconds of each operation in one forward, the median of some, and the gigabytes a second it
+/// moves of what it must.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Shares {
     rows: usize,
     kv_len: usize,
     ms: Vec<(&'static str, f64)>,
+    gb_per_s: Vec<(&'static str, f64)>,
+    /// The rate at which the device copies rows of a large matrix, read and written.
+    copy_gb_per_s: f64,
 }
 
 /// Measures forwards of 1, 8 and 64 rows at a short and a long cache.
@@ -139,27 +171,32 @@ pub(crate) fn measure(
     limits: &Limits,
 ) -> Result<Vec<Shares>> {
     let mut all = Vec::new();
+    let copy_gb_per_s = copy_rate(timed.inner.as_ref())?;
+    timed.waits.store(true, Ordering::Relaxed);
     for kv_len in [128, 1024] {
         for rows in [1, 8, 64] {
-            let mut rounds: Vec<Vec<f64>> = Vec::new();
+            let mut rounds: Vec<Vec<(f64, f64)>> = Vec::new();
             for _ in 0..7 {
                 timed.take();
                 // One that is not counted and one that is; both run the same operations.
                 if profile(target, limits, &[rows], &[kv_len], 1)?.is_empty() {
                     break;
                 }
-                rounds.push(timed.take().iter().map(|ms| ms / 2.0).collect());
+                rounds.push(timed.take().iter().map(|&(ms, mb)| (ms / 2.0, mb / 2.0)).collect());
             }
             if rounds.is_empty() {
                 continue;
             }
             let of = |name: usize| {
-                super::decode::median(rounds.iter().map(|round| round[name]).collect())
+                super::decode::median(rounds.iter().map(|round| round[name].0).collect())
             };
             let ms = NAMES.iter().enumerate().map(|(i, &name)| (name, of(i))).collect();
-            all.push(Shares { rows, kv_len, ms });
+            let rate = |(i, &name): (usize, &&'static str)| (name, rounds[0][i].1 / of(i));
+            let gb_per_s = NAMES.iter().enumerate().map(rate).collect();
+            all.push(Shares { rows, kv_len, ms, gb_per_s, copy_gb_per_s });
         }
     }
+    timed.waits.store(false, Ordering::Relaxed);
     Ok(all)
 }
 
@@ -173,5 +210,21 @@ pub(crate) fn print(shares: &[Shares]) {
         cells
     };
     let head: Vec<&str> = ["rows", "kv len", "all"].into_iter().chain(NAMES).collect();
+    table::print(&head, &shares.iter().map(cells).collect::<Vec<_>>());
+    let Some(first) = shares.first() else { return };
+    println!(
+        "\nGB/s of what each must move (its rows, its weights, the keys and values of its \
+         sequences); this device copies {:.1} GB/s\n",
+        first.copy_gb_per_s
+    );
+    let cells = |s: &Shares| {
+        let mut cells = vec![s.rows.to_string(), s.kv_len.to_string()];
+        let moved = |&(_, rate): &(&str, f64)| {
+            if rate.is_finite() && rate > 0.0 { format!("{rate:.2}") } else { "–".into() }
+        };
+        cells.extend(s.gb_per_s.iter().map(moved));
+        cells
+    };
+    let head: Vec<&str> = ["rows", "kv len"].into_iter().chain(NAMES).collect();
     table::print(&head, &shares.iter().map(cells).collect::<Vec<_>>());
 }

@@ -14,6 +14,7 @@ pub(crate) mod prompts;
 mod report;
 pub(crate) mod rows;
 pub(crate) mod table;
+mod traffic;
 
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         bail!("--concurrency takes numbers from 1 to 256, --repeat at least 1");
     }
     let mut loaded = Loaded::open(&args.engine)?;
-    let timed = Arc::new(Timed::new(loaded.kernels));
+    let timed = Arc::new(Timed::new(loaded.kernels)?);
     loaded.kernels = Arc::clone(&timed) as _;
     let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
     report.print_head();
