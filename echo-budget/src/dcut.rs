@@ -62,6 +62,7 @@ impl Solver for DCut {
         keys.sort_unstable();
         self.is_parent.clear();
         self.is_parent.resize(tree.len(), false);
+        let times = self.params.cost.under(&budget.load);
         let base = budget.load.context_rows + roots;
         let (mut tokens, mut at) = (0.0_f64, 0);
         let mut best = (0.0, 0);
@@ -74,7 +75,7 @@ impl Solver for DCut {
                 }
             }
             at = k;
-            let rate = tokens / self.params.cost.verify_us(base + k, budget.load.kv_len);
+            let rate = tokens / times.verify_us(base + k);
             if rate > best.0 {
                 best = (rate, k);
             }

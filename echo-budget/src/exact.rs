@@ -4,7 +4,7 @@
 //! [`Exact::NODES_MAX`] drafted nodes the rest is not considered, and the plan is legal but no
 //! longer the best. Shares nothing with the other solvers but the tables.
 
-use crate::goodput::{GoodputParams, drafted_us};
+use crate::goodput::GoodputParams;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 
 /// The best of all legal plans by expected tokens per second, as [`Goodput`](crate::Goodput) counts
@@ -26,13 +26,14 @@ impl Exact {
     /// Expected tokens per microsecond of `plan`.
     pub fn rate(&self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> f64 {
         let GoodputParams { cost, survival } = &self.params;
+        let times = cost.under(&budget.load);
         let tokens: f64 = plan
             .iter()
             .filter(|&n| n >= tree.roots())
-            .map(|n| f64::from(survival.at(path_score(tree, n))))
+            .map(|n| times.chance(survival, path_score(tree, n)))
             .sum();
         let rows = budget.load.context_rows + plan.len();
-        let us = cost.host_us() + drafted_us(tree, cost) + cost.verify_us(rows, budget.load.kv_len);
+        let us = times.host_us() + times.drafted_us(tree) + times.verify_us(rows);
         (tree.roots() as f64 + tokens) / us
     }
 }

@@ -54,6 +54,7 @@ struct Shown {
     seq: Vec<u32>,
     score: Vec<f32>,
     level_start: Vec<u32>,
+    passes: Vec<u32>,
     /// Node of the real tree.
     origin: Vec<u32>,
     /// Place of each node of the real tree; [`HIDDEN`] if it is not shown.
@@ -164,6 +165,8 @@ impl Shown {
         }
         self.token.clear();
         self.score.clear();
+        self.passes.clear();
+        self.passes.extend_from_slice(tree.passes);
         self.level_start.push(0);
         for depth in 0..tree.levels() {
             for (seq, nodes) in tree.families(depth) {
@@ -200,6 +203,7 @@ impl Shown {
             seq: &self.seq,
             score: &self.score,
             level_start: &self.level_start,
+            passes: &self.passes,
         }
     }
 }

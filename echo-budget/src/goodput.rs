@@ -15,7 +15,7 @@
 //! is verified; at overload each row costs its share, and only near-certain nodes are worth it,
 //! until the plan is plain decoding.
 
-use crate::cost::{Between, CostTable};
+use crate::cost::{Between, CostTable, Times};
 use crate::ranking::{Ranking, node, score};
 use crate::survival::Survival;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
@@ -47,6 +47,7 @@ impl Goodput {
 impl Solver for Goodput {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let GoodputParams { cost, survival } = &self.params;
+        let times = cost.under(&budget.load);
         let roots = tree.roots();
         self.ranking.read(tree);
         let free = budget.rows.saturating_sub(roots);
@@ -56,15 +57,15 @@ impl Solver for Goodput {
         self.tokens.push(roots as f64);
         let mut sum = roots as f64;
         for &key in &*keys {
-            sum += f64::from(survival.at(score((key >> 32) as u32)));
+            sum += times.chance(survival, score((key >> 32) as u32));
             self.tokens.push(sum);
         }
         let rate = Rate {
             tokens: &self.tokens,
             cost,
-            spent_us: cost.host_us() + drafted_us(tree, cost),
+            times,
+            spent_us: times.host_us() + times.drafted_us(tree),
             base: budget.load.context_rows + roots,
-            kv_len: budget.load.kv_len,
         };
         for &key in &keys[..rate.peak()] {
             plan.keep(node(key));
@@ -72,32 +73,21 @@ impl Solver for Goodput {
     }
 }
 
-/// Microseconds of the draft passes that grew `tree`: one per level, over the nodes that got
-/// children.
-pub(crate) fn drafted_us(tree: SuperTreeView<'_>, cost: &CostTable) -> f64 {
-    let pass = |depth: usize| {
-        let parents = &tree.parent[tree.level(depth)];
-        let n_parents = 1 + parents.windows(2).filter(|pair| pair[0] != pair[1]).count();
-        cost.draft_us(n_parents)
-    };
-    (1..tree.levels()).map(pass).sum()
-}
-
 /// Expected tokens per microsecond by the number of drafted nodes verified.
 struct Rate<'a> {
     /// Expected tokens of the best `b` nodes, `[n + 1]`; concave.
     tokens: &'a [f64],
     cost: &'a CostTable,
+    times: Times<'a>,
     /// Microseconds of the step before the target's forward.
     spent_us: f64,
     /// Rows of the forward before any drafted node.
     base: usize,
-    kv_len: usize,
 }
 
 impl Rate<'_> {
     fn us(&self, b: usize) -> f64 {
-        self.spent_us + self.cost.verify_us(self.base + b, self.kv_len)
+        self.spent_us + self.times.verify_us(self.base + b)
     }
 
     fn at(&self, b: usize) -> f64 {

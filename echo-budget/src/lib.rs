@@ -15,7 +15,8 @@
 //! - [`Echo`]: seed, then depth, then width (Algorithm 1 of the ECHO paper).
 //! - [`Goodput`]: as many of the best nodes as maximise expected tokens per measured second.
 //! - [`Fair`]: any of them with weights, caps and a bound on waiting.
-//! - [`Worth`]: a gate, which closes levels whose draft pass costs more than it brings.
+//! - [`Worth`]: a gate, which spends no draft pass that costs more than it brings.
+//! - [`Corrector`]: follows times and chances between steps, so that both stay true.
 //! - [`Exact`]: brute force over small trees; for tests and teaching only.
 //!
 //! All of them rank by the cumulative draft log-probability, made monotone along each path first,
@@ -27,9 +28,10 @@
 //!
 //! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`], [`echo`],
 //! [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`], [`ema`]; then
-//! [`fair`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no model.
+//! [`fair`], [`worth`], [`corrector`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no model.
 #![forbid(unsafe_code)]
 
+pub mod corrector;
 pub mod cost;
 pub mod dcut;
 pub mod devices;
@@ -50,10 +52,11 @@ pub mod uniform;
 pub mod width;
 pub mod worth;
 
-pub use cost::{Between, CostError, CostTable, Hinge, Sample};
+pub use corrector::{Corrector, CorrectorParams};
+pub use cost::{Between, CostError, CostTable, Hinge, Sample, Times};
 pub use dcut::{DCut, DCutParams};
 pub use devices::{Device, devices};
-pub use echo::{Echo, EchoError, EchoParams};
+pub use echo::{Echo, EchoParams, MuError};
 pub use ema::{Ema, EmaParams, LadderError};
 pub use exact::Exact;
 pub use fair::{Fair, FairParams};

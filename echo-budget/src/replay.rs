@@ -214,6 +214,7 @@ struct Scene {
     seq: Vec<u32>,
     score: Vec<f32>,
     level_start: Vec<u32>,
+    passes: Vec<u32>,
     /// Which node of its round each node is.
     origin: Vec<u32>,
     keep: Keep,
@@ -228,6 +229,7 @@ impl Scene {
             seq: &self.seq,
             score: &self.score,
             level_start: &self.level_start,
+            passes: &self.passes,
         }
     }
 
@@ -239,9 +241,8 @@ impl Scene {
         load: Load,
         cost: &CostTable,
     ) -> f64 {
-        for list in [&mut self.parent, &mut self.token, &mut self.seq, &mut self.origin] {
-            list.clear();
-        }
+        let Scene { parent, token, seq, origin, passes, .. } = self;
+        [parent, token, seq, origin, passes].into_iter().for_each(Vec::clear);
         self.score.clear();
         self.level_start.clear();
         self.level_start.push(0);
@@ -261,10 +262,12 @@ impl Scene {
             if policy.gate.looks_at(depth) {
                 policy.gate.narrow(frontier, load, &mut keep);
             }
-            let n_open = keep.as_slice().iter().filter(|&&children| children > 0).count();
+            // A trace doesn't tell which children would have cost no pass.
+            let n_open = keep.n_passes();
+            self.passes.push(n_open as u32);
             if n_open > 0 {
                 us += cost.draft_us(n_open);
-                for n in nodes.clone() {
+                for n in nodes.clone().filter(|n| keep.passes(n - nodes.start)) {
                     let (seq, most) = (self.seq[n], keep.children(n - nodes.start));
                     let round = rounds[seq as usize];
                     let children = round.children(self.origin[n] as usize);

@@ -1,12 +1,13 @@
-//! A gate that buys a draft pass only if it pays.
+//! A gate that spends a draft pass only if it pays.
 //!
 //! One more level costs a draft pass for the whole batch, and its rows are rows of the target's
 //! forward; it brings a choice. With `p` the chance of a sequence's best path so far and `r` what
 //! the next level may multiply it by, known as quantiles, drafting is worth
 //! `mean over r of max(0, p r - λ)` tokens to it: only rows that pay their price
 //! `λ = rate · T'(rows)` are taken, `rate` being plain decoding's tokens per microsecond at this
-//! load. The level is drafted while all that exceeds what the pass costs, `rate · T_draft`, and for
-//! those sequences alone that add to it.
+//! load. A pass is spent while all that exceeds what it costs, `rate · T_draft`, and on those
+//! sequences alone that add to it. Where none is, nodes stay open for children that cost nothing:
+//! what a look-up in the text finds goes on where a head does not pay.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
@@ -51,10 +52,11 @@ impl Worth {
     }
 
     /// Tokens that a level below `depth` is worth to a sequence whose best path has chance `p`,
-    /// where a row costs `price` tokens.
-    fn value(&self, depth: usize, p: f64, price: f64) -> f64 {
+    /// where chances are `chance` times what they seem and a row costs `price` tokens.
+    fn value(&self, depth: usize, p: f64, chance: f64, price: f64) -> f64 {
         let ahead = &self.params.ahead[depth.min(self.params.ahead.len() - 1)];
-        let surplus = ahead.iter().map(|&r| (p * f64::from(r) - price).max(0.0));
+        let path = |r: f32| (p * f64::from(r) * chance).min(1.0);
+        let surplus = ahead.iter().map(|&r| (path(r) - price).max(0.0));
         surplus.sum::<f64>() / ahead.len() as f64
     }
 }
@@ -66,31 +68,34 @@ impl Gate for Worth {
 
     fn narrow(&self, frontier: Frontier<'_>, load: Load, keep: &mut Keep) {
         let WorthParams { cost, survival, .. } = &self.params;
+        let times = cost.under(&load);
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
-        let base = load.context_rows + load.n_seqs;
-        let rows = base + depth * frontier.seqs().count();
-        let verify_us = |rows| cost.verify_us(rows, load.kv_len);
-        let rate = load.n_seqs as f64 / (cost.host_us() + verify_us(base));
-        // A curve may be flat for some rows and rise later: the price is that of one row for all.
         let n = frontier.seqs().count().max(1);
-        let price = rate * (verify_us(rows + n) - verify_us(rows)) / n as f64;
+        let base = load.context_rows + load.n_seqs;
+        let rate = load.n_seqs as f64 / (times.host_us() + times.verify_us(base));
+        // A curve may be flat for some rows and rise later: the price is that of one row for all.
+        let rows = base + depth * n;
+        let row_us = (times.verify_us(rows + n) - times.verify_us(rows)).max(0.0) / n as f64;
+        let chance = f64::from(load.correction.chance);
+        // A head that was not asked above has nothing to go on from here.
+        let goes_on = tree.passes.last() != Some(&0);
         let (mut value, mut nodes) = (0.0, 0);
         for (_, own) in frontier.seqs() {
-            let open = own.clone().filter(|&i| keep.children(i - first) > 0);
+            let open = own.clone().filter(|&i| keep.passes(i - first));
             let (count, best) = open.fold((0, f32::NEG_INFINITY), |(count, best), i| {
                 (count + 1, best.max(tree.score[i]))
             });
             let p = if depth == 0 { 1.0 } else { f64::from(survival.at(best.min(0.0))) };
-            let own_value = if count > 0 { self.value(depth, p, price) } else { 0.0 };
-            if own_value > 0.0 {
+            let own_value = self.value(depth, p, chance, rate * row_us);
+            if goes_on && count > 0 && own_value > 0.0 {
                 value += own_value;
                 nodes += count;
             } else {
-                own.for_each(|i| keep.narrow(i - first, 0));
+                own.for_each(|i| keep.forgo_pass(i - first));
             }
         }
-        if value <= rate * cost.draft_us(nodes) {
-            frontier.nodes().for_each(|i| keep.narrow(i - first, 0));
+        if value <= rate * times.draft_us(nodes) {
+            frontier.nodes().for_each(|i| keep.forgo_pass(i - first));
         }
     }
 }
@@ -111,7 +116,7 @@ mod tests {
             .expect("shares")
     }
 
-    /// Children left to the nodes of the last level, each of which had two.
+    /// Children that a pass may bring to the nodes of the last level, each of which had two.
     fn left(gate: &Worth, n_seqs: usize, text: &str) -> Vec<u32> {
         let drawing = Drawing::parse(text).expect("a tree");
         let frontier = drawing.tree.view().frontier();
@@ -119,7 +124,8 @@ mod tests {
         keep.reset(frontier.nodes().len());
         (0..keep.len()).for_each(|i| keep.open(i, 2));
         gate.narrow(frontier, Load { n_seqs, ..Load::default() }, &mut keep);
-        keep.as_slice().to_vec()
+        assert!(keep.as_slice().iter().all(|&children| children == 2), "open to what is free");
+        (0..keep.len()).map(|i| if keep.passes(i) { 2 } else { 0 }).collect()
     }
 
     #[test]

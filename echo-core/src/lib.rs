@@ -18,11 +18,12 @@
 //! device memory in the `echo-kernels-*` crates.
 //!
 //! Reading order: [`id`], [`limits`], [`supertree`], [`keep`], [`plan`], [`batch`], [`packed`],
-//! [`verdict`], [`port`], [`sampling`], [`tensor`], [`error`].
+//! [`verdict`], [`load`], [`correction`], [`port`], [`sampling`], [`tensor`], [`error`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod batch;
+pub mod correction;
 pub mod error;
 pub mod id;
 pub mod keep;
@@ -38,6 +39,7 @@ pub mod topk;
 pub mod verdict;
 
 pub use batch::BatchView;
+pub use correction::Correction;
 pub use error::DeviceError;
 pub use id::{SeqId, Slot, Token};
 pub use keep::Keep;
@@ -45,7 +47,9 @@ pub use limits::{Limits, LimitsError};
 pub use load::{Budget, Load, Share};
 pub use packed::PackedView;
 pub use plan::Plan;
-pub use port::{Children, Device, Drafter, Gate, Kernels, Settled, Solver, Target, Vocab};
+pub use port::{
+    Children, Device, Drafter, Gate, Kernels, Learner, Seen, Settled, Solver, Target, Vocab,
+};
 pub use sampling::{SampleSpec, SampleView, Sampling, TokenEdit};
 pub use supertree::{Frontier, SuperTreeView};
 pub use tensor::{DType, TensorView};

@@ -1,5 +1,7 @@
 //! The few numbers of the world that a policy may know.
 
+use crate::correction::Correction;
+
 /// How busy the engine is, as gates and solvers see it. Nothing here names a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
@@ -18,6 +20,8 @@ pub struct Load {
     /// Drafted tokens that a step accepted per sequence: a moving average in which the newest step
     /// that verified drafts counts one fifth. `None` before the first.
     pub accepted: Option<f32>,
+    /// How far times and chances have left what was known of them at start.
+    pub correction: Correction,
 }
 
 /// What one sequence may ask of the common budget.

@@ -25,6 +25,9 @@ pub struct SuperTreeView<'a> {
     pub score: &'a [f32],
     /// First node of each level and, last, the number of nodes, `[levels + 1]`.
     pub level_start: &'a [u32],
+    /// Nodes on which a draft pass was spent, by their depth; empty where nobody counted. One entry
+    /// more than levels were grown if the last pass brought nothing.
+    pub passes: &'a [u32],
 }
 
 impl<'a> SuperTreeView<'a> {
@@ -83,6 +86,7 @@ impl<'a> SuperTreeView<'a> {
             seq: &self.seq[..n],
             score: &self.score[..n],
             level_start,
+            passes: &self.passes[..self.passes.len().min(level_start.len() - 2)],
         }
     }
 
@@ -133,6 +137,7 @@ mod tests {
             seq: &[0, 2, 0, 0, 2],
             score: &[0.0; 5],
             level_start: &[0, 2, 5],
+            passes: &[],
         };
         let frontier = tree.frontier();
         assert_eq!(frontier.depth(), 1);
@@ -148,6 +153,7 @@ mod tests {
             seq: &[3; 3],
             score: &[0.0, -1.0, -2.0],
             level_start: &[0, 1, 2, 3],
+            passes: &[],
         };
         let shape = |depth: usize| (tree.up_to(depth).len(), tree.up_to(depth).levels());
         assert_eq!([0, 1, 2, 9].map(shape), [(1, 1), (2, 2), (3, 3), (3, 3)]);

@@ -60,6 +60,7 @@ impl Level {
             seq: &tree.seq,
             score: &tree.score,
             level_start: &tree.level_start,
+            passes: &[],
         };
         let frontier = view.frontier();
         let first = frontier.nodes().start;

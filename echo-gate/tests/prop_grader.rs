@@ -61,6 +61,7 @@ fn observe(families: &[Family]) -> Grader {
         seq: &seq,
         score: &score,
         level_start: &level_start,
+        passes: &[],
     };
     let mut plan = Plan::default();
     plan.reset(parent.len(), families.len());

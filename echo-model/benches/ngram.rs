@@ -32,6 +32,7 @@ fn extend(c: &mut Criterion) {
             seq: &place,
             score: &vec![0.0; seqs],
             level_start: &[0, seqs as u32],
+            passes: &[],
         };
         let mut keep = Keep::default();
         keep.reset(seqs);

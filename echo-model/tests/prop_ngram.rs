@@ -66,6 +66,7 @@ fn proposed(drafter: &mut NgramDrafter, text: &[Token], path: &[Token]) -> Vec<(
         seq: &vec![0; chain.len()],
         score: &vec![0.0; chain.len()],
         level_start: &(0..=nodes).collect::<Vec<_>>(),
+        passes: &[],
     };
     let mut keep = Keep::default();
     keep.reset(1);

@@ -4,6 +4,7 @@ use crate::admit::{Queue, end, leave};
 use crate::batch::Batch;
 use crate::buffers::Buffers;
 use crate::kv::Kv;
+use crate::learning::Learning;
 use crate::meter::{Meter, StepStats};
 use crate::options::Options;
 use crate::output::{FinishReason, Output};
@@ -13,7 +14,10 @@ use crate::request::{RejectReason, Request};
 use crate::round::Round;
 use crate::sequence::Sequence;
 use crate::step::step;
-use echo_core::{DeviceError, Gate, Limits, LimitsError, SeqId, Solver, Token};
+use echo_core::{
+    Correction, DeviceError, Gate, Learner, Limits, LimitsError, SeqId, Solver, Token,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Decodes many sequences at once. Single-threaded: the caller steps it; see
 /// [`Handle`](crate::Handle) for one that runs on a thread of its own.
@@ -27,6 +31,9 @@ pub struct Engine {
     pub(crate) buffers: Buffers,
     pub(crate) meter: Meter,
     pub(crate) recovery: Recovery,
+    learning: Option<Learning>,
+    /// What was learnt up to the last step.
+    pub(crate) learnt: Correction,
     next_id: u64,
     end_tokens: Vec<Token>,
 }
@@ -73,6 +80,8 @@ impl Engine {
             buffers,
             meter: Meter::default(),
             recovery: Recovery::default(),
+            learning: None,
+            learnt: Correction::NONE,
             next_id: 0,
             end_tokens,
         })
@@ -136,7 +145,27 @@ impl Engine {
         self.ports.faults.reset();
         let stepped = step(self, out);
         self.meter.policy_faults(self.ports.faults.count());
+        if stepped.is_ok() {
+            self.learn();
+        }
         stepped
+    }
+
+    /// Shows the last step to the learner. One that panics is not asked any more.
+    fn learn(&mut self) {
+        let Buffers { tree, plan, packed, paths, .. } = &self.buffers;
+        let round = Round::new(tree.view(), plan, packed, paths);
+        let Some(learning) = &mut self.learning else { return };
+        let learnt = catch_unwind(AssertUnwindSafe(|| learning.learn(round, &self.meter)));
+        match learnt {
+            Ok(learnt) => self.learnt = learnt.unwrap_or(self.learnt),
+            Err(_) => (self.learning, self.learnt) = (None, Correction::NONE),
+        }
+    }
+
+    /// What the policies are told of times and chances in the next step.
+    pub fn learnt(&self) -> Correction {
+        self.learnt
     }
 
     /// Whether nobody lives or waits.
@@ -191,6 +220,13 @@ impl Engine {
     /// drafter comes with a new device.
     pub fn has_part_off(&self) -> bool {
         self.ports.has_one_off()
+    }
+
+    /// Lets `learner` follow the steps from here on, and the policies hear of it. No text changes by
+    /// it.
+    pub fn set_learner(&mut self, learner: Box<dyn Learner>) {
+        self.learning = Some(Learning::new(learner, &self.limits));
+        self.learnt = Correction::NONE;
     }
 
     /// Panics unless every KV slot has exactly one owner and every table is right. O(slots): for

@@ -10,7 +10,7 @@
 //!
 //! Reading order: `step` (the page), `engine`, `ports`, `options`, `buffers`, `request`, `output`,
 //! `schedule`, `admit`, `batch`, `kv`, `pool`, `prefix`, `lay_out`, `specs`, `commit`, `text`,
-//! `penalties`, `meter`, `guarded`, `recovery`, `handle`, `door`, `worker`,
+//! `penalties`, `meter`, `learning`, `guarded`, `recovery`, `handle`, `door`, `worker`,
 //! `stream`, `snapshot`, `sync`, `profile`.
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod guarded;
 mod handle;
 mod kv;
 mod lay_out;
+mod learning;
 mod meter;
 mod no_draft;
 mod options;

@@ -132,6 +132,8 @@ impl StepStats {
 pub(crate) struct Meter {
     pub(crate) last: StepStats,
     pub(crate) total: StepStats,
+    /// The load of the last step that ran a forward.
+    pub(crate) last_load: Load,
     accepted: Option<f32>,
 }
 
@@ -189,6 +191,7 @@ impl Clock<'_> {
         last.committed = ledger.n_committed;
         let last = *last;
         self.meter.total.add(&last);
+        self.meter.last_load = load;
         if last.verified > 0 {
             let newest = last.accepted as f32 / last.seqs as f32;
             let average = self.meter.accepted.unwrap_or(newest);

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::options::Options;
-use echo_core::{Limits, Load, SeqId};
+use echo_core::{Correction, Limits, Load, SeqId};
 
 /// Rows of committed tokens in this step, by place.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Schedule {
         slots: usize,
         limits: &Limits,
         accepted: Option<f32>,
+        correction: Correction,
     ) -> Load {
         let n_seqs = self.roots().count();
         let context_rows = self.chunk.iter().sum::<u32>() as usize - n_seqs;
@@ -77,6 +78,7 @@ impl Schedule {
             kv_free: slots - context_rows,
             kv_len: cached / n_seqs.max(1),
             accepted,
+            correction,
         }
     }
 

@@ -18,7 +18,7 @@ use echo_tree::{accept, open};
 /// in `commit` alone: on an error the lease returns its slots, and the caller may try again or
 /// stop.
 pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceError> {
-    let Engine { ports, limits, options, queue, batch, kv, buffers, meter, .. } = engine;
+    let Engine { ports, limits, options, queue, batch, kv, buffers, meter, learnt, .. } = engine;
     let Ports { target, drafter, gate, solver, vocab, .. } = ports;
     let Buffers { schedule, tree, keep, children, plan, packed, specs, verdicts, paths, ledger } =
         buffers;
@@ -31,7 +31,7 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
     if schedule.is_idle() {
         return Ok(());
     }
-    let load = schedule.load(batch, queue.len(), kv.n_available(), limits, accepted);
+    let load = schedule.load(batch, queue.len(), kv.n_available(), limits, accepted, *learnt);
     let rows = options.rows_for(load);
     clock.lap(Stage::Admit);
 

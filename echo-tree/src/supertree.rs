@@ -14,6 +14,7 @@ pub struct SuperTree {
     pub(crate) seq: Vec<u32>,
     pub(crate) score: Vec<f32>,
     pub(crate) level_start: Vec<u32>,
+    passes: Vec<u32>,
     proposals: Vec<Proposal>,
     limits: Limits,
 }
@@ -39,6 +40,7 @@ impl SuperTree {
             seq: Vec::with_capacity(nodes),
             score: Vec::with_capacity(nodes),
             level_start: Vec::with_capacity(limits.depth_max + 2),
+            passes: Vec::with_capacity(limits.depth_max + 1),
             proposals: Vec::with_capacity(level),
             limits: *limits,
         };
@@ -56,6 +58,7 @@ impl SuperTree {
         self.seq.clear();
         self.score.clear();
         self.level_start.clear();
+        self.passes.clear();
         for (seq, token) in roots {
             let ascends = self.seq.last().is_none_or(|&last| last < seq);
             assert!(ascends, "roots must ascend by place; {seq} follows {:?}", self.seq.last());
@@ -83,6 +86,7 @@ impl SuperTree {
         if depth > self.limits.depth_max {
             return 0;
         }
+        self.passes.push(keep.n_passes() as u32);
         self.collect(nodes.start, keep, children);
         self.sort();
         let level_max = match depth {
@@ -123,6 +127,7 @@ impl SuperTree {
             seq: &self.seq,
             score: &self.score,
             level_start: &self.level_start,
+            passes: &self.passes,
         }
     }
 
@@ -174,6 +179,7 @@ impl SuperTree {
             seq: Vec::new(),
             score: Vec::new(),
             level_start,
+            passes: Vec::new(),
             proposals: Vec::new(),
             limits: Limits {
                 seqs_max: 0,

@@ -165,6 +165,7 @@ proptest! {
             seq: &seq,
             score: &score,
             level_start: view.level_start,
+            passes: &[],
         };
         prop_assert!(check_view(broken).is_err());
     }

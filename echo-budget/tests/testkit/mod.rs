@@ -18,6 +18,7 @@ pub(crate) struct Tree {
     seq: Vec<u32>,
     score: Vec<f32>,
     level_start: Vec<u32>,
+    passes: Vec<u32>,
     /// Family and place in it of each node.
     pub(crate) origin: Vec<(usize, usize)>,
 }
@@ -43,6 +44,7 @@ impl Batch {
             seq: (0..order.len() as u32).map(|i| 2 * i + 1).collect(),
             score: vec![0.0; order.len()],
             level_start: vec![0, order.len() as u32],
+            passes: Vec::new(),
             origin: order.iter().map(|&family| (family, 0)).collect(),
         };
         loop {
@@ -64,6 +66,9 @@ impl Batch {
             if tree.parent.len() == start {
                 return tree;
             }
+            let parents = &tree.parent[start..];
+            let more = parents.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            tree.passes.push(1 + more as u32);
             tree.level_start.push(tree.parent.len() as u32);
         }
     }
@@ -82,6 +87,7 @@ impl Tree {
             seq: &self.seq,
             score: &self.score,
             level_start: &self.level_start,
+            passes: &self.passes,
         }
     }
 }
@@ -150,15 +156,14 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
         (0_usize..4).prop_map(Width::Most),
         (0.0_f32..=1.0, 0_usize..4).prop_map(|(mu, most)| Width::Ratio { mu, most }),
     ];
-    let weights = prop::collection::vec(prop_oneof![Just(1.0_f32), 0.0_f32..3.0], 0..8);
     let bend = (0.0_f32..=1.0, 0.0_f32..=1.0, 0.0_f32..=1.0);
-    (0_usize..10, 0_usize..4, width, weights, bend, cost(), 0.0_f32..=1.0).prop_map(
-        |(n, seed, width, weights, (a, b, c), cost, ratio)| {
+    (0_usize..10, 0_usize..4, width, bend, cost(), 0.0_f32..=1.0).prop_map(
+        |(n, seed, width, (a, b, c), cost, ratio)| {
             let mut rise = [a, b, c];
             rise.sort_by(f32::total_cmp);
             let knots = vec![(0.0, 0.0), (0.1, rise[0]), (0.5, rise[1]), (1.0, rise[2])];
             let survival = Survival::new(knots).unwrap();
-            let echo = EchoParams { seed, width, weights };
+            let echo = EchoParams { seed, width };
             Policy { n, ratio, echo, goodput: GoodputParams { cost, survival } }
         },
     )

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Candidates that noise is added to when a request samples.
 const SAMPLED: usize = 32;
+/// Forwards without a draft after which prompts are not read ahead of one.
+const IDLE_MAX: usize = 8;
 
 /// Drafts with an EAGLE-3 head; see the [module](super).
 pub struct EagleDrafter {
@@ -37,6 +39,8 @@ pub struct EagleDrafter {
     best: TopK,
     ranked: Vec<(Token, f32)>,
     failure: Option<DeviceError>,
+    /// Forwards with roots since the last pass of a draft.
+    idle: usize,
 }
 
 impl EagleDrafter {
@@ -75,6 +79,7 @@ impl EagleDrafter {
             best: TopK::with_capacity(level, k),
             ranked: Vec::with_capacity(k),
             failure: None,
+            idle: 0,
         })
     }
 
@@ -102,7 +107,7 @@ impl EagleDrafter {
         let mut root = 0;
         for seq in 0..self.seen.len() as u32 {
             let own = draft.filter(|(f, _)| root < f.tree.roots() && f.tree.seq[root] == seq);
-            let open = own.filter(|(_, keep)| keep.children(root) > 0);
+            let open = own.filter(|(_, keep)| keep.passes(root));
             let node = root;
             root += usize::from(own.is_some());
             self.kept.push((zero.0, seq));
@@ -172,7 +177,7 @@ impl EagleDrafter {
         let (tree, nodes) = (frontier.tree, frontier.nodes());
         self.rows.clear();
         self.parents.clear();
-        for node in nodes.clone().filter(|node| keep.children(node - nodes.start) > 0) {
+        for node in nodes.clone().filter(|node| keep.passes(node - nodes.start)) {
             let parent = self.node_row[tree.parent[node] as usize];
             if parent == u32::MAX {
                 continue;
@@ -208,9 +213,8 @@ impl EagleDrafter {
         children: &mut Children,
     ) -> Result<(), DeviceError> {
         let nodes = frontier.nodes();
-        let proposes = |&node: &usize| {
-            keep.children(node - nodes.start) > 0 && self.node_row[node] != u32::MAX
-        };
+        let proposes =
+            |&node: &usize| keep.passes(node - nodes.start) && self.node_row[node] != u32::MAX;
         self.proposing.clear();
         self.proposing.extend(nodes.clone().filter(proposes));
         self.numbers.clear();
@@ -242,8 +246,14 @@ impl EagleDrafter {
 
 impl Drafter for EagleDrafter {
     fn settle(&mut self, settled: Settled<'_>) {
-        // A prompt's states are gone after the next forward, and a draft may not begin before it.
-        if self.ledger.note(&settled) {
+        // A draft that begins in the next step brings its notes up to date itself. Of a prompt that
+        // is not at its end no draft can begin, and its states are gone after the next forward; but
+        // where drafts have long not paid, neither would this pass.
+        let is_cut = self.ledger.note(&settled);
+        if !settled.packed.sampled.is_empty() {
+            self.idle += 1;
+        }
+        if is_cut && self.idle <= IDLE_MAX {
             self.failure = self.absorb(settled.batch, None).err();
         }
     }
@@ -261,6 +271,12 @@ impl Drafter for EagleDrafter {
         self.node_row.resize(frontier.tree.len(), u32::MAX);
         if frontier.depth() == 0 {
             self.node_row.fill(u32::MAX);
+        }
+        if keep.n_passes() == 0 {
+            return Ok(());
+        }
+        self.idle = 0;
+        if frontier.depth() == 0 {
             self.absorb(batch, Some((frontier, keep)))?;
         } else {
             self.descend(batch, frontier, keep)?;

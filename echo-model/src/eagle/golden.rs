@@ -142,6 +142,7 @@ fn three_levels_agree_with_pytorch() {
                 seq: &seq,
                 score: &score,
                 level_start: &starts,
+                passes: &[],
             };
             let found = level(&mut drafter, &golden, tree, open);
             let first = tree.frontier().nodes().start as u32;
@@ -172,6 +173,7 @@ fn a_gap_changes_the_draft_and_nothing_fails() {
         seq: &[0],
         score: &[0.0],
         level_start: &[0, 1],
+        passes: &[],
     };
     let mut drafter = drafter_after(&golden, &[1; 20], true);
     let found = level(&mut drafter, &golden, tree, &[2]);

@@ -37,22 +37,22 @@ impl Ledger {
     }
 
     /// Notes the committed rows of a forward; those of the last that nobody asked for are lost,
-    /// and their slots stay without entry. Returns whether there are rows of a prompt.
+    /// and their slots stay without entry. Returns whether there are rows of a prompt that goes on.
     pub(super) fn note(&mut self, settled: &Settled<'_>) -> bool {
         let packed = settled.packed;
         self.notes.clear();
-        let mut has_prompt = false;
+        let mut is_cut = false;
         for (s, &seq) in packed.seqs.iter().enumerate() {
             let committed = packed.row_start[s]..packed.drafted_start[s];
             let wants_verdict = |row: u32| packed.sampled.binary_search(&row).is_ok();
-            has_prompt |= committed.into_iter().any(|row| !wants_verdict(row));
+            is_cut |= !committed.into_iter().any(wants_verdict);
             for row in packed.rows_of(s).filter(|&row| settled.kept[row]) {
                 let (position, slot) = (packed.position[row], packed.slot[row]);
                 self.filled[slot as usize] = false;
                 self.notes.push(Note { seq, position, slot, tap_row: row as u32 });
             }
         }
-        has_prompt
+        is_cut
     }
 
     pub(super) fn notes(&self) -> &[Note] {

@@ -6,7 +6,7 @@
 //! last committed token the layer's own output takes the state's place, level by level.
 //!
 //! [`EagleDrafter`] brings the entries of committed tokens up to date as part of its first level,
-//! and those of prompts right after their forward. A sequence whose states were lost meanwhile (the
+//! and those of prompts that take several forwards right after each. A sequence whose states were lost meanwhile (the
 //! engine did not draft, or found its prefix in the cache) drafts on with the entries it has.
 //!
 //! Reading order: `head` (files), `network` (one pass), `ledger` (which entries are there),

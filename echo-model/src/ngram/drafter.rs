@@ -147,6 +147,7 @@ mod tests {
             seq: &vec![0; chain.len()],
             score: &vec![0.0; chain.len()],
             level_start: &(0..=chain.len() as u32).collect::<Vec<_>>(),
+            passes: &[],
         };
         let mut keep = Keep::default();
         keep.reset(1);

@@ -101,6 +101,7 @@ impl Tree {
             seq: &self.seq,
             score: &self.score,
             level_start: &self.level_start,
+            passes: &[],
         }
     }
 }
