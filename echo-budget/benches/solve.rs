@@ -67,7 +67,7 @@ fn drafted(n_seqs: usize) -> SuperTree {
 
 fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
     let width = Width::Ratio { mu: 0.03, most: 4 };
-    let echo = Echo::new(EchoParams { seed: 2, width, weights: Vec::new() }).unwrap();
+    let echo = Echo::new(EchoParams { seed: 2, width }).unwrap();
     vec![
         ("uniform", Box::new(Uniform::default())),
         ("topn", Box::new(TopN::new(TopNParams { n: 32 }))),

@@ -5,7 +5,7 @@
 //!    The paper leaves open whether the first tree counts against the budget; here it does, so that
 //!    the budget is strict.
 //! 2. *Depth.* Level by level. A sequence is open at depth `d` if the gate let it draft on, that
-//!    is, if kept nodes of depth `d` have children. Open sequences, ordered by weight times
+//!    is, if kept nodes of depth `d` have children. Open sequences, in order of their
 //!    confidence `c(i,d) = exp(max_j S(i,d,j))` over their kept nodes, take their best children at
 //!    `d + 1`, as many as the width rule says.
 //! 3. *Width.* Rows that are left go to the best nodes not yet kept, over the batch: siblings and
@@ -15,37 +15,24 @@
 //! in order of confidence, and unsure sequences get their root alone. As in the paper, rows are
 //! spent as long as nodes are left, paid for or not.
 
-use crate::ranking::{Ranking, node, score, winners};
+use crate::ranking::{Ranking, node, winners};
 use crate::width::Width;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 
 /// The choices the paper leaves open.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EchoParams {
     /// Children of each root kept before anybody goes deeper; with 0 nobody does, and all rows go
     /// by width.
     pub seed: usize,
     /// Nodes per sequence and depth.
     pub width: Width,
-    /// Weight of each place in the order of step 2, finite and at least 0; 1 for places beyond.
-    pub weights: Vec<f32>,
 }
 
-/// Parameters without a meaning.
+/// A ratio that is no share.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum EchoError {
-    /// A ratio that is no share.
-    #[error("mu is {0}; it must lie between 0 and 1")]
-    Mu(f32),
-    /// A weight that doesn't order.
-    #[error("weight of place {place} is {weight}; it must be finite and at least 0")]
-    Weight {
-        /// Place in the batch.
-        place: usize,
-        /// Its weight.
-        weight: f32,
-    },
-}
+#[error("mu of echo is {0}; it must lie between 0 and 1")]
+pub struct MuError(pub f32);
 
 /// Seed, then depth, then width. See the module.
 #[derive(Clone, Debug)]
@@ -65,8 +52,8 @@ pub struct Echo {
 /// The wish of one sequence at one depth.
 #[derive(Clone, Copy, Debug)]
 struct Ask {
-    /// Bits of weight times confidence.
-    rank: u32,
+    /// Cost of the best kept node of the level above: the least is the surest.
+    cost: u32,
     root: usize,
     /// Its part of `asked`.
     start: usize,
@@ -77,17 +64,12 @@ struct Ask {
 const NONE_KEPT: u32 = u32::MAX;
 
 impl Echo {
-    /// Refuses a ratio outside `0..=1` and weights that don't order.
-    pub fn new(params: EchoParams) -> Result<Self, EchoError> {
+    /// Refuses a ratio outside `0..=1`.
+    pub fn new(params: EchoParams) -> Result<Self, MuError> {
         if let Width::Ratio { mu, .. } = params.width
             && !(0.0..=1.0).contains(&mu)
         {
-            return Err(EchoError::Mu(mu));
-        }
-        for (place, &weight) in params.weights.iter().enumerate() {
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(EchoError::Weight { place, weight });
-            }
+            return Err(MuError(mu));
         }
         Ok(Echo {
             params,
@@ -130,7 +112,7 @@ impl Echo {
         if self.asked.len() > left {
             // Only where rows run out does the order matter. Roots ascend, so ties go to the
             // lowest.
-            self.asks.sort_unstable_by_key(|ask| (std::cmp::Reverse(ask.rank), ask.root));
+            self.asks.sort_unstable_by_key(|ask| (ask.cost, ask.root));
         }
         for ask in &self.asks {
             for &key in winners(&mut self.asked[ask.start..ask.end], left) {
@@ -165,18 +147,9 @@ impl Echo {
             let end = start + winners(&mut self.asked[start..], wanted).len();
             self.asked.truncate(end);
             if end > start {
-                let rank = self.rank(seq, root);
-                self.asks.push(Ask { rank, root, start, end });
+                self.asks.push(Ask { cost: self.best_above[root], root, start, end });
             }
         }
-    }
-
-    /// Weight times confidence, as bits that order like it.
-    fn rank(&self, seq: u32, root: usize) -> u32 {
-        let weight = self.params.weights.get(seq as usize).copied().unwrap_or(1.0);
-        let cost = self.best_above[root];
-        let confidence = if cost == NONE_KEPT { 0.0 } else { score(cost).exp() };
-        (weight * confidence).abs().to_bits()
     }
 
     /// What is left goes to the best nodes not kept yet.
@@ -218,13 +191,13 @@ mod tests {
     use echo_core::Load;
     use echo_tree::{Drawing, draw};
 
-    fn check(rows: usize, width: Width, weights: &[f32], text: &str) {
+    fn check(rows: usize, width: Width, text: &str) {
         let drawing = Drawing::parse(text).unwrap();
         let tree = drawing.tree.view();
         let budget = Budget { rows, tree_max: 5, load: Load::default(), shares: &[] };
         let mut plan = Plan::default();
         plan.reset(tree.len(), tree.roots());
-        let params = EchoParams { seed: 1, width, weights: weights.to_vec() };
+        let params = EchoParams { seed: 1, width };
         Echo::new(params).unwrap().choose(tree, budget, &mut plan);
         assert_eq!(draw(tree, Some(&plan), None), draw(tree, Some(&drawing.plan), None));
     }
@@ -241,24 +214,20 @@ mod tests {
               6 -2 *
                 7 -4 *
               8 -9";
-        check(6, Width::One, &[], text);
-        check(7, Width::One, &[], &text.replace("-1.5", "-1.5 *"));
+        check(6, Width::One, text);
+        check(7, Width::One, &text.replace("-1.5", "-1.5 *"));
     }
 
     #[test]
-    fn the_surest_go_deeper_unless_weights_say_otherwise() {
+    fn the_surest_go_deeper() {
         let text = "
             seq 0: 1 *
               2 -0.25 *
-                3 -0.5 A
+                3 -0.5 *
             seq 1: 5 *
               6 -1 *
-                7 -1.25 B";
-        let first = text.replace('A', "*").replace('B', "");
-        let second = text.replace('A', "").replace('B', "*");
-        check(5, Width::One, &[], &first);
-        check(5, Width::One, &[0.1], &second);
-        check(5, Width::One, &[1.0, 9.0], &second);
+                7 -1.25";
+        check(5, Width::One, text);
     }
 
     #[test]
@@ -272,16 +241,16 @@ mod tests {
               6 -1 *
                 7 -1.5 *
                 8 -1.75 *";
-        check(7, Width::Ratio { mu: 0.5, most: 3 }, &[], text);
+        check(7, Width::Ratio { mu: 0.5, most: 3 }, text);
     }
 
     #[test]
     fn parameters_without_meaning_are_refused() {
-        let new = |width, weights| Echo::new(EchoParams { seed: 1, width, weights }).err();
-        let ratio = |mu| Width::Ratio { mu, most: 2 };
-        assert_eq!(new(ratio(1.5), vec![]), Some(EchoError::Mu(1.5)));
-        assert!(new(ratio(f32::NAN), vec![]).is_some());
-        let fault = EchoError::Weight { place: 1, weight: -1.0 };
-        assert_eq!(new(Width::One, vec![1.0, -1.0]), Some(fault));
+        let new = |mu| {
+            let width = Width::Ratio { mu, most: 2 };
+            Echo::new(EchoParams { seed: 1, width }).err()
+        };
+        assert_eq!(new(1.5), Some(MuError(1.5)));
+        assert!(new(f32::NAN).is_some() && new(0.5).is_none());
     }
 }

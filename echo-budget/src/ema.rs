@@ -14,11 +14,13 @@
 //! the first observation the ladder's last rung is tried. A rung 0 is taken only if it is all the
 //! ladder has: from plain decoding nothing could be learnt.
 //!
+//! As a gate it closes the levels beyond that depth, whose passes the source doesn't run either.
+//!
 //! Every sequence gets the same depth however sure its draft is. At zero load it is deep where the
 //! text is easy; at overload the ladder, made by hand, is what backs off.
 
 use crate::ranking::{Ranking, node};
-use echo_core::{Budget, Load, Plan, Solver, SuperTreeView};
+use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 
 /// The ladders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,18 @@ impl Ema {
     }
 }
 
+impl Gate for Ema {
+    fn looks_at(&self, _depth: usize) -> bool {
+        true
+    }
+
+    fn narrow(&self, frontier: Frontier<'_>, load: Load, keep: &mut Keep) {
+        if frontier.depth() >= self.depth(load) {
+            (0..keep.len()).for_each(|i| keep.narrow(i, 0));
+        }
+    }
+}
+
 impl Solver for Ema {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
         let depth = self.depth(budget.load).min(tree.levels() - 1);
@@ -128,6 +142,24 @@ mod tests {
         plan.reset(tree.len(), tree.roots());
         Ema::new(EmaParams::usual()).unwrap().choose(tree, budget, &mut plan);
         assert_eq!(draw(tree, Some(&plan), None), draw(tree, Some(&drawing.plan), None));
+    }
+
+    #[test]
+    fn levels_that_would_be_cut_are_not_drafted() {
+        let drawing = Drawing::parse("seq 0: 1\n  2 -9").unwrap();
+        let open = |accepted| {
+            let mut keep = Keep::default();
+            keep.reset(1);
+            keep.open(0, 3);
+            let load = Load { n_seqs: 1, accepted: Some(accepted), ..Load::default() };
+            Ema::new(EmaParams::usual()).unwrap().narrow(
+                drawing.tree.view().frontier(),
+                load,
+                &mut keep,
+            );
+            keep.children(0)
+        };
+        assert_eq!((open(0.5), open(0.51)), (0, 3));
     }
 
     #[test]

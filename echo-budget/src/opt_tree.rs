@@ -12,12 +12,12 @@
 //! The source knows one sequence. Here its trees compete for a shared budget as in
 //! [`TopN`](crate::TopN): where they don't fit together, the surest paths of the batch win.
 //!
-//! The rule is about verified nodes; levels it leaves out were drafted all the same, unless a gate
-//! stopped them. At zero load it is the rerank of a shallower tree; at overload the batch's best
+//! As a gate it ends the draft of a sequence after the first level that doesn't count, as the
+//! source does. At zero load it is the rerank of a shallower tree; at overload the batch's best
 //! paths share what is left.
 
 use crate::ranking::{Ranking, node, score, winners};
-use echo_core::{Budget, Plan, Solver, SuperTreeView};
+use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 
 /// Size of a tree, and what a level must bring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +78,34 @@ impl OptTree {
         let expected: f32 = best.iter().map(|&key| self.chance[node(key)]).sum();
         let pays = expected - self.expected[root] > self.params.delta;
         self.expected[root] = if pays { expected } else { f32::NAN };
+    }
+}
+
+/// The sum of the `n` greatest path probabilities of the levels of `seq` down to `depth`.
+fn expected(tree: SuperTreeView<'_>, depth: usize, seq: u32, n: usize) -> f32 {
+    let nodes = || (1..=depth).flat_map(|depth| tree.family(depth, seq));
+    let ahead = |a: f32, i: usize, b: f32, j: usize| a > b || (a == b && i < j);
+    let is_chosen = |&j: &usize| {
+        let better = nodes().filter(|&i| ahead(tree.score[i], i, tree.score[j], j));
+        better.take(n).count() < n
+    };
+    nodes().filter(is_chosen).map(|i| tree.score[i].min(0.0).exp()).sum()
+}
+
+impl Gate for OptTree {
+    fn looks_at(&self, depth: usize) -> bool {
+        depth > 0
+    }
+
+    fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
+        let OptTreeParams { n, delta } = self.params;
+        let (depth, first) = (frontier.depth(), frontier.nodes().start);
+        for (seq, own) in frontier.seqs() {
+            let of = |depth| expected(frontier.tree, depth, seq, n);
+            if of(depth) - of(depth - 1) <= delta {
+                own.for_each(|i| keep.narrow(i - first, 0));
+            }
+        }
     }
 }
 
@@ -175,6 +203,31 @@ mod tests {
               6 -2
                 7 -4";
         check(2, 0.0, 4, text);
+    }
+
+    #[test]
+    fn a_level_that_brings_little_is_the_last() {
+        let text = "
+            seq 0: 1
+              2 -0.1
+                3 -0.2
+            seq 1: 5
+              6 -0.1
+              7 -0.2
+                8 -3";
+        let drawing = Drawing::parse(text).unwrap();
+        let open = |n, delta| {
+            let mut keep = Keep::default();
+            keep.reset(2);
+            (0..2).for_each(|i| keep.open(i, 2));
+            let opt_tree = OptTree::new(OptTreeParams { n, delta }).unwrap();
+            opt_tree.narrow(drawing.tree.view().frontier(), Load::default(), &mut keep);
+            keep.as_slice().to_vec()
+        };
+        assert_eq!(open(9, 0.1), [2, 0]);
+        assert_eq!(open(9, 0.01), [2, 2]);
+        // With two places the third node of sequence 1 brings nothing.
+        assert_eq!(open(2, 0.01), [2, 0]);
     }
 
     #[test]

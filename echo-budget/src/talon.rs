@@ -13,11 +13,14 @@
 //! where they don't fit together, the surest paths of the batch win, and since a tree is closed
 //! under parent, so are its best nodes.
 //!
+//! As a gate it gives children to the nodes of the growing tree alone, and ends a tree of `N`.
+//!
 //! At zero load each sequence gets its tree; at overload the batch's best paths share what is left.
 
 use crate::ranking::{Ranking, node, winners};
 use crate::width::Width;
-use echo_core::{Budget, Plan, Solver, SuperTreeView};
+use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
+use std::ops::Range;
 
 /// Size of a tree, and how much less likely a node may be than its level's best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +65,41 @@ impl Talon {
             asked: Vec::new(),
             chosen: Vec::new(),
         })
+    }
+}
+
+impl Talon {
+    /// Whether a node of one level, whose best score is `best`, is in the tree. The first level
+    /// always is.
+    fn is_near(&self, depth: usize, score: f32, best: f32) -> bool {
+        depth <= 1 || score >= best + self.params.mu.ln()
+    }
+}
+
+impl Gate for Talon {
+    fn looks_at(&self, depth: usize) -> bool {
+        depth > 0
+    }
+
+    fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
+        let (tree, first) = (frontier.tree, frontier.nodes().start);
+        let best = |nodes: Range<usize>| {
+            tree.score[nodes].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        };
+        for (seq, own) in frontier.seqs() {
+            let mut size = 0;
+            for depth in 1..=frontier.depth() {
+                let nodes = tree.family(depth, seq);
+                let best = best(nodes.clone());
+                size += nodes.filter(|&n| self.is_near(depth, tree.score[n], best)).count();
+            }
+            let best = best(own.clone());
+            for n in own {
+                if size >= self.params.n || !self.is_near(frontier.depth(), tree.score[n], best) {
+                    keep.narrow(n - first, 0);
+                }
+            }
+        }
     }
 }
 
@@ -158,6 +196,31 @@ mod tests {
               7 -1
                 8 -1.5";
         check(9, 0.5, 4, text);
+    }
+
+    #[test]
+    fn nodes_outside_the_tree_get_no_children() {
+        let text = "
+            seq 0: 1
+              2 -0.25
+                3 -0.5
+                4 -4
+              5 -6
+            seq 1: 6
+              7 -1
+                8 -1.5";
+        let drawing = Drawing::parse(text).unwrap();
+        let open = |n| {
+            let mut keep = Keep::default();
+            keep.reset(3);
+            (0..3).for_each(|i| keep.open(i, 2));
+            let talon = Talon::new(TalonParams { n, mu: 0.5 }).unwrap();
+            talon.narrow(drawing.tree.view().frontier(), Load::default(), &mut keep);
+            keep.as_slice().to_vec()
+        };
+        assert_eq!(open(9), [2, 0, 2]);
+        // The first sequence has its three nodes, the second has two.
+        assert_eq!(open(3), [0, 0, 2]);
     }
 
     #[test]

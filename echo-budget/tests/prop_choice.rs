@@ -62,8 +62,7 @@ fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) 
             nodes.retain(|&n| plan.contains(tree.parent[n] as usize));
             nodes.sort_by(by_rank(&path));
             let above = tree.level(depth - 1).filter(own).filter(|&n| plan.contains(n));
-            let confidence = above.map(|n| path[n]).fold(f32::NEG_INFINITY, f32::max).exp();
-            let weight = params.weights.get(tree.seq[root] as usize).copied().unwrap_or(1.0);
+            let surest = above.map(|n| path[n]).fold(f32::NEG_INFINITY, f32::max) + 0.0;
             let wanted = match params.width {
                 _ if depth == 1 => params.seed,
                 Width::One => 1,
@@ -74,12 +73,12 @@ fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) 
                 }
             };
             nodes.truncate(wanted);
-            asks.push((weight * confidence, nodes));
+            asks.push((surest, nodes));
         }
         if depth == 1 {
             let mut nodes: Vec<usize> = asks.into_iter().flat_map(|(_, nodes)| nodes).collect();
             nodes.sort_by(by_rank(&path));
-            asks = vec![(1.0, nodes)];
+            asks = vec![(0.0, nodes)];
         }
         // Stable: between equals the lowest place goes first.
         asks.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -118,8 +118,6 @@ proptest! {
         let n = batch.families.len();
         let mut order: Vec<usize> = (0..n).rev().collect();
         order.rotate_left(turn % n.max(1));
-        let mut policy = policy;
-        policy.echo.weights.clear();
         let kept = |tree: &testkit::Tree, solver: &mut dyn Solver| {
             let budget = Budget { rows: n + free, ..budget };
             let plan = solve(solver, tree.view(), budget);

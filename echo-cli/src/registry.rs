@@ -3,18 +3,18 @@
 use crate::known::Known;
 use anyhow::{Context, Result, anyhow};
 use echo_budget::{
-    DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams, Goodput, GoodputParams,
-    OptTree, OptTreeParams, Talon, TalonParams, Tetris, TetrisParams, TopN, TopNParams, Uniform,
-    Width, Worth, WorthParams,
+    Corrector, CorrectorParams, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair,
+    FairParams, Goodput, GoodputParams, OptTree, OptTreeParams, Talon, TalonParams, Tetris,
+    TetrisParams, TopN, TopNParams, Uniform, Width, Worth, WorthParams,
 };
-use echo_core::{Gate, Limits, Solver};
+use echo_core::{Gate, Learner, Limits, Solver};
 use echo_gate::{
     Always, Both, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
     Threshold,
 };
 use echo_kernels_cpu::{Activations, Isa, Path};
 
-const GATES: [&str; 7] = [
+const GATES: [&str; 10] = [
     "auto",
     "always",
     "calibrated",
@@ -22,6 +22,9 @@ const GATES: [&str; 7] = [
     "dense:TAU,TAU,…",
     "sparse:DEPTH=TAU,…",
     "ddd:TAU,DEPTH,…",
+    "opt-tree:N[,DELTA]",
+    "talon:N[,MU]",
+    "ema",
 ];
 const SOLVERS: [&str; 9] = [
     "uniform",
@@ -73,8 +76,44 @@ pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
             let params = DddParams { tau, depths: depths.with_context(context)? };
             Box::new(Ddd::new(params).with_context(context)?)
         }
+        "opt-tree" => Box::new(opt_tree(&mut listed(params), None).with_context(context)?),
+        "talon" => Box::new(talon(&mut listed(params), None).with_context(context)?),
+        "ema" => Box::new(Ema::new(EmaParams::usual())?),
         _ => return Err(unknown("gate", text, &GATES)),
     })
+}
+
+/// Who follows times and chances for the gate called `name`, if it lives on them.
+pub(crate) fn learner(name: &str, known: Option<&Known>) -> Option<Box<dyn Learner>> {
+    let Known { cost, survival, .. } = known.filter(|_| name == "auto")?.clone();
+    Some(Box::new(Corrector::new(CorrectorParams { cost, survival })))
+}
+
+/// Parameters between commas.
+fn listed(params: &str) -> impl Iterator<Item = &str> {
+    params.split(',').filter(|text| !text.is_empty())
+}
+
+fn opt_tree<'a>(
+    params: &mut impl Iterator<Item = &'a str>,
+    tree_max: Option<usize>,
+) -> Result<OptTree> {
+    let (n, delta) = (size(params, tree_max)?, next(params, 0.1)?);
+    Ok(OptTree::new(OptTreeParams { n, delta })?)
+}
+
+fn talon<'a>(params: &mut impl Iterator<Item = &'a str>, tree_max: Option<usize>) -> Result<Talon> {
+    let (n, mu) = (size(params, tree_max)?, next(params, 0.03)?);
+    Ok(Talon::new(TalonParams { n, mu })?)
+}
+
+/// Nodes of a tree; `usual` if not given.
+fn size<'a>(params: &mut impl Iterator<Item = &'a str>, usual: Option<usize>) -> Result<usize> {
+    match (params.next(), usual) {
+        (Some(text), _) => number(text),
+        (None, Some(usual)) => Ok(usual),
+        (None, None) => Err(anyhow!("want the nodes of a tree, as in talon:32")),
+    }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
@@ -104,19 +143,13 @@ pub(crate) fn solver(
 
 fn unfair(text: &str, limits: &Limits, known: Option<&Known>) -> Result<Box<dyn Solver>> {
     let (name, params) = text.split_once(':').unwrap_or((text, ""));
-    let mut params = params.split(',').filter(|text| !text.is_empty());
+    let mut params = listed(params);
     let tree_max = limits.tree_max;
     let solver: Box<dyn Solver> = match name {
         "uniform" => Box::new(Uniform::default()),
         "topn" => Box::new(TopN::new(TopNParams { n: next(&mut params, tree_max)? })),
-        "opt-tree" => {
-            let (n, delta) = (next(&mut params, tree_max)?, next(&mut params, 0.1)?);
-            Box::new(OptTree::new(OptTreeParams { n, delta })?)
-        }
-        "talon" => {
-            let (n, mu) = (next(&mut params, tree_max)?, next(&mut params, 0.03)?);
-            Box::new(Talon::new(TalonParams { n, mu })?)
-        }
+        "opt-tree" => Box::new(opt_tree(&mut params, Some(tree_max))?),
+        "talon" => Box::new(talon(&mut params, Some(tree_max))?),
         "tetris" => {
             let k = params.next().ok_or_else(|| anyhow!("want rows per request, tetris:K"))?;
             let (k, seqs_min) = (number(k)?, next(&mut params, 0)?);
@@ -126,7 +159,7 @@ fn unfair(text: &str, limits: &Limits, known: Option<&Known>) -> Result<Box<dyn 
         "ema" => Box::new(Ema::new(EmaParams::usual())?),
         "echo" => {
             let width = Width::Ratio { mu: 0.03, most: limits.width_max };
-            let params = EchoParams { seed: 1, width, weights: Vec::new() };
+            let params = EchoParams { seed: 1, width };
             Box::new(Echo::new(params)?)
         }
         "goodput" => {
@@ -196,9 +229,17 @@ mod tests {
 
     #[test]
     fn names_are_found_with_their_parameters() {
-        for name in
-            ["always", "fixed:0.3", "dense:0.1,0.2", "sparse:1=0.4,3=0.2", "ddd:0.1", "ddd:0.1,2,4"]
-        {
+        for name in [
+            "always",
+            "fixed:0.3",
+            "dense:0.1,0.2",
+            "sparse:1=0.4,3=0.2",
+            "ddd:0.1",
+            "ddd:0.1,2,4",
+            "talon:8",
+            "opt-tree:8,0.2",
+            "ema",
+        ] {
             assert!(gate(name, None).is_ok(), "{name}");
         }
         let names = ["uniform", "topn", "topn:8", "opt-tree", "opt-tree:8,0.2", "talon:8,0.1"];

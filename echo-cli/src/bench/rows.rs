@@ -13,7 +13,7 @@ pub(crate) struct Row {
     /// What it is, for the report.
     pub(crate) about: &'static str,
     /// Whether a quick run has it.
-    is_quick: bool,
+    pub(super) is_quick: bool,
     pub(crate) drafter: String,
     pub(crate) gate: String,
     pub(crate) solver: String,
@@ -52,27 +52,30 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         ..row(&name, about, "always", "topn")
     };
     let chain = |depth| Row {
-        is_quick: true,
+        is_quick: [1, 2, 4].contains(&depth),
         ..fixed(format!("chain-{depth}"), "a fixed chain, verified whole", (depth, 1, depth))
     };
     let tree = |(depth, width, nodes)| {
         let name = format!("tree-{depth}x{width}-{nodes}");
-        fixed(name, "a fixed tree: depth, width, nodes", (depth, width, nodes))
+        let is_quick = nodes == 4;
+        let about = "a fixed tree: depth, width, nodes";
+        Row { is_quick, ..fixed(name, about, (depth, width, nodes)) }
     };
+    let sized = |name: &str| format!("{name}:{}", args.nodes);
     let plain = quick(PLAIN, "no drafting", "always", "uniform");
     let mut rows = vec![Row { drafter: "none".into(), depth: 0, nodes: 0, ..plain }];
-    rows.extend([2, 4, 8].map(chain));
-    rows.extend([(2, 2, 4), (3, 3, 8), (5, 4, 16)].map(tree));
+    rows.extend([1, 2, 3, 4, 6, 8].map(chain));
+    rows.extend([(2, 2, 4), (3, 2, 6), (3, 3, 8), (4, 3, 12), (5, 4, 16)].map(tree));
     let paper = fixed("topn-60".into(), "EAGLE-2 at the paper's setting", (8, 10, 60));
     rows.extend([
         quick("topn", "EAGLE-2: best nodes of each request, fixed", "always", "topn"),
         paper,
         quick("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
-        row("opt-tree", "OPT-Tree: levels while they gain", "always", "opt-tree"),
-        row("talon", "TALON: whatever is nearly as likely as the best", "always", "talon"),
+        row("opt-tree", "OPT-Tree: levels while they gain", &sized("opt-tree"), "opt-tree"),
+        row("talon", "TALON: whatever is nearly as likely as the best", &sized("talon"), "talon"),
         row("tetris", "TETRIS: three rows a request, pooled", "always", "tetris:3"),
         quick("dcut", "D-cut: the best of four cuts by measured time", "always", "dcut"),
-        row("ema", "one depth by the average of accepted drafts", "always", "ema"),
+        row("ema", "one depth by the average of accepted drafts", "ema", "ema"),
         quick("echo", "ECHO: sparse gate, elastic budget", "sparse:1=0.3,3=0.3", "echo"),
         row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
         row("echo-fixed", "ECHO, one threshold", "fixed:0.2", "echo"),
@@ -149,7 +152,7 @@ mod tests {
         let full = names(&[], true).expect("there are some");
         assert!(quick[0] == "plain" && full[0] == "plain" && quick.len() < full.len());
         let error = names(&["best"], false).expect_err("unknown").to_string();
-        assert!(error.contains("known are plain, chain-2"), "{error}");
+        assert!(error.contains("known are plain, chain-1"), "{error}");
     }
 
     #[test]
