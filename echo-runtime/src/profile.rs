@@ -55,8 +55,9 @@ pub fn profile(
     Ok(profiles)
 }
 
-/// A forward of `rows` rows over as many sequences as may live, all on one shared prefix; rows
-/// beyond one for each hang below the roots as drafted rows.
+/// A forward of `rows` rows over as many sequences as may live; rows beyond one for each hang below
+/// the roots as drafted rows. Each sequence has a prefix of its own where slots suffice, in slots
+/// that alternate with the others', as they do when sequences grow side by side.
 fn lay_out(rows: usize, kv_len: usize, limits: &Limits) -> Packed {
     let n_seqs = rows.min(limits.seqs_max);
     let width = rows.div_ceil(n_seqs) - 1;
@@ -75,9 +76,14 @@ fn lay_out(rows: usize, kv_len: usize, limits: &Limits) -> Packed {
     plan.reset(tree.view().len(), tree.view().len());
     let mut packed = Packed::new(&limits);
     packed.begin(tree.view());
-    let slots: Vec<Slot> = (0..(kv_len + rows) as Slot).collect();
-    let (cached, mut free) = slots.split_at(kv_len);
-    for seq in 0..n_seqs as u32 {
+    let n_prefixes = ((limits.kv_slots - rows) / kv_len.max(1)).clamp(1, n_seqs);
+    let first = n_prefixes * kv_len;
+    let slots: Vec<Slot> = (first as Slot..(first + rows) as Slot).collect();
+    let mut free = slots.as_slice();
+    for seq in 0..n_seqs {
+        let slot = |position| (position * n_prefixes + seq % n_prefixes) as Slot;
+        let cached: Vec<Slot> = (0..kv_len).map(slot).collect();
+        let (seq, cached) = (seq as u32, cached.as_slice());
         let rows = SeqRows { seq, cached, context: &[], root: true, slots: free };
         free = &free[packed.push_seq(tree.view(), &plan, rows)..];
     }
