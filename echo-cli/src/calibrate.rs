@@ -5,14 +5,14 @@ use crate::bench::{prompts, table};
 use crate::engine_args::EngineArgs;
 use crate::model;
 use crate::setup::Loaded;
-use crate::team::Team;
+use crate::team::{Team, halves};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_budget::{TopN, TopNParams};
 use echo_core::{Limits, Sampling};
 use echo_gate::{
-    Always, CalibrateParams, Calibration, CalibrationFile, Fingerprint, Grader, PathGrader,
-    Retention, calibrate,
+    Always, CalibrateParams, Calibration, CalibrationFile, Fingerprint, Grader, Isotonic,
+    PathGrader, Proposals, Retention, calibrate,
 };
 use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
@@ -51,7 +51,20 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     let limits = args.engine.limits(SEQS, loaded.checkpoint.config().context);
     limits.check()?;
     let requests = requests(args, &loaded)?;
-    let (calibration, paths) = grade(args, &loaded, limits, requests)?;
+    let drafter = args.engine.drafter.as_str();
+    let proposals = match halves(drafter, &loaded)? {
+        Some([head, look_up]) => {
+            let worth = |name: &str| -> Result<Isotonic> {
+                let team = Team::uncalibrated(&loaded, &limits, name, None)?;
+                let (_, paths) = grade(&loaded, limits, &requests, team, name)?;
+                paths.proposals().with_context(|| format!("the drafter `{name}` proposed nothing"))
+            };
+            Some(Proposals { head: worth(&head)?, look_up: worth(&look_up)? })
+        }
+        None => None,
+    };
+    let team = Team::uncalibrated(&loaded, &limits, drafter, proposals.as_ref())?;
+    let (calibration, paths) = grade(&loaded, limits, &requests, team, drafter)?;
     print(&calibration);
     let fingerprint = Fingerprint {
         target: model::short_name(&loaded.path),
@@ -62,6 +75,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     };
     let mut file = CalibrationFile::new(fingerprint, calibration);
     file.paths = paths.fit();
+    file.proposals = proposals;
     let Some(learnt) = &file.paths else {
         bail!("the drafter `{}` proposed nothing; nothing was learnt", args.engine.drafter);
     };
@@ -89,13 +103,14 @@ fn requests(args: &CalibrateArgs, loaded: &Loaded) -> Result<Vec<Request>> {
 
 /// Answers all requests and grades every round.
 fn grade(
-    args: &CalibrateArgs,
     loaded: &Loaded,
     limits: Limits,
-    requests: Vec<Request>,
+    requests: &[Request],
+    mut team: Team,
+    drafter: &str,
 ) -> Result<(Calibration, PathGrader)> {
-    let mut team = Team::load(loaded, &limits, [args.engine.drafter.as_str()])?;
-    let (target, drafter) = team.lend(&args.engine.drafter);
+    let message = format!("grading {drafter}");
+    let (target, drafter) = team.lend(drafter);
     let parts = Parts {
         target,
         drafter,
@@ -106,11 +121,12 @@ fn grade(
     let options = Options { queue_max: requests.len(), ..Options::default() };
     let mut engine = Engine::new(parts, limits, options)?;
     let bar = ProgressBar::new(requests.len() as u64).with_style(
-        ProgressStyle::with_template("grading {bar:30} {pos}/{len} answers {elapsed}")
+        ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} answers {elapsed}")
             .expect("the template is right"),
     );
+    bar.set_message(message);
     for request in requests {
-        engine.submit(request)?;
+        engine.submit(request.clone())?;
     }
     let mut grader = Grader::new(&limits, ROUNDS_MAX, Retention::Even, 0);
     let mut paths = PathGrader::new(limits.depth_max, NODES_MAX, 0);

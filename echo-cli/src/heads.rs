@@ -12,12 +12,22 @@ const TENSORS: &[u8] = include_bytes!("../../heads/smollm2-135m-instruct/model.s
 
 const CALIBRATION: &str = include_str!("../../heads/smollm2-135m-instruct/calibration.json");
 
+const LOOK_UP: &str = include_str!("../../heads/smollm2-135m-instruct/look-up.json");
+
 /// What was learnt of that head together with the look-up drafter, for the model at `path`.
 pub(crate) fn calibration(path: &Path) -> Result<Option<CalibrationFile>> {
     if model::short_name(path) != MODEL {
         return Ok(None);
     }
     Ok(Some(CalibrationFile::from_json(CALIBRATION)?))
+}
+
+/// What was learnt of look-up alone, for the model at `path`.
+pub(crate) fn look_up_calibration(path: &Path) -> Result<Option<CalibrationFile>> {
+    if model::short_name(path) != MODEL {
+        return Ok(None);
+    }
+    Ok(Some(CalibrationFile::from_json(LOOK_UP)?))
 }
 
 /// The head for the model at `path`, if one comes with the program.

@@ -1,8 +1,8 @@
 //! What policies may know: measured times, and what was learnt of the drafter.
 
 use crate::registry;
-use crate::setup;
 use crate::team::Team;
+use crate::times::Times;
 use anyhow::Result;
 use echo_budget::{Between, CostTable, Sample, Survival};
 use echo_core::Limits;
@@ -42,7 +42,7 @@ impl Known {
         Ok(Known { cost, survival, ahead, sparse })
     }
 
-    /// Measures if one of the policies wants to know.
+    /// Measures, or knows from an earlier start, if one of the policies wants to know.
     pub(crate) fn for_policies(
         (gate, solver): (&str, &str),
         team: &mut Team,
@@ -52,8 +52,7 @@ impl Known {
         if !registry::measures(gate, solver) {
             return Ok(None);
         }
-        let verify = setup::measure(team.target(), limits, 3)?;
-        let draft = team.profile_draft(drafter, limits, 3)?;
+        let Times { verify, draft } = team.times(drafter, limits)?;
         Known::new(&verify, &draft, team.calibration(drafter)).map(Some)
     }
 }

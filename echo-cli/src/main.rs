@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod setup;
 mod team;
+mod times;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -34,15 +34,24 @@ pub(crate) fn default_path() -> Result<PathBuf> {
 
 /// `$ECHO_MODEL_DIR`, or `echo/models` in the user's cache folder.
 fn folder() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(folder) = set("ECHO_MODEL_DIR") {
-        return Ok(folder);
+    match set("ECHO_MODEL_DIR") {
+        Some(folder) => Ok(folder),
+        None => Ok(cache_folder()?.join("models")),
     }
+}
+
+/// `echo` in the user's cache folder.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let home = || set("HOME").map(|home| home.join(".cache"));
     match set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home) {
-        Some(cache) => Ok(cache.join("echo").join("models")),
+        Some(cache) => Ok(cache.join("echo")),
         None => bail!("neither ECHO_MODEL_DIR nor HOME is set; set ECHO_MODEL_DIR to a folder"),
     }
+}
+
+/// A variable of the environment that says something.
+fn set(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// A short name for tables: the file's stem.

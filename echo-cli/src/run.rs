@@ -139,13 +139,16 @@ fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
     let gate = flags.gate();
     let policies = (gate.as_str(), flags.solver.as_str());
     let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
+    let learner = registry::learner(&gate, known.as_ref());
     let gate = registry::gate(&gate, known.as_ref())?;
     let solver = registry::solver(&flags.solver, &limits, known.as_ref())?;
     let (target, drafter) = team.lend(&flags.drafter);
     let vocab = Arc::clone(&loaded.tokenizer) as _;
     let parts = Parts { target, drafter, gate, solver, vocab };
     let options = Options { budget: flags.budget, ..Options::default() };
-    Ok(Engine::new(parts, limits, options)?)
+    let mut engine = Engine::new(parts, limits, options)?;
+    learner.into_iter().for_each(|learner| engine.set_learner(learner));
+    Ok(engine)
 }
 
 /// The first Ctrl-C ends the answer, a second one the program.

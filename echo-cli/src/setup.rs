@@ -2,7 +2,7 @@
 
 use crate::backend::{self, Backend};
 use crate::engine_args::EngineArgs;
-use crate::model;
+use crate::{doctor, model, times};
 use anyhow::{Context, Result};
 use echo_core::{Kernels, Limits, Target, Token};
 use echo_model::llama::{LlamaTarget, LoadProgress};
@@ -27,6 +27,8 @@ pub(crate) struct Loaded {
     pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
     pub(crate) threads: usize,
+    /// What measured times depend on: the model, how it runs, the machine and the build.
+    pub(crate) fingerprint: String,
 }
 
 impl Loaded {
@@ -37,7 +39,24 @@ impl Loaded {
         let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
         let threads = backend::threads(args);
         let Backend { name: backend, device, activations, kernels } = Backend::open(args)?;
-        Ok(Loaded { path, checkpoint, tokenizer, backend, device, activations, kernels, threads })
+        let build = std::env::current_exe().map(|path| times::stamp(&path)).unwrap_or_default();
+        let fingerprint = format!(
+            "{}; {backend} {device} {} {activations} {threads}; {}; {build}",
+            times::stamp(&path),
+            args.kernels,
+            doctor::machine()
+        );
+        Ok(Loaded {
+            path,
+            checkpoint,
+            tokenizer,
+            backend,
+            device,
+            activations,
+            kernels,
+            threads,
+            fingerprint,
+        })
     }
 
     /// The model's chat template.

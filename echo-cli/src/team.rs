@@ -3,10 +3,12 @@
 use crate::heads;
 use crate::model;
 use crate::registry;
-use crate::setup::Loaded;
+use crate::setup::{self, Loaded};
+use crate::times::Times;
 use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
-use echo_gate::{CalibrationFile, Fingerprint};
+use echo_gate::{CalibrationFile, Fingerprint, Isotonic, Proposals};
+use echo_model::calibrated::CalibratedDrafter;
 use echo_model::eagle::{EagleDrafter, Head};
 use echo_model::hybrid::HybridDrafter;
 use echo_model::llama::LlamaTarget;
@@ -19,10 +21,16 @@ use std::sync::Arc;
 const DRAFTERS: [&str; 6] =
     ["auto", "none", "ngram", "eagle", "eagle:FOLDER", "hybrid (eagle and ngram)"];
 
+/// Proposals are worth at least this chance, and how much their own order counts on a level step.
+const CHANCE_MIN: f32 = 1e-4;
+const TILT: f32 = 1e-3;
+
 /// What an engine is made of and a bench makes many engines of.
 pub(crate) struct Team {
     target: Option<Box<dyn Target>>,
     drafters: BTreeMap<String, Member>,
+    /// What its times depend on.
+    fingerprint: String,
 }
 
 /// A drafter, unless an engine has it, and what was learnt of it.
@@ -42,12 +50,29 @@ impl Team {
         let mut drafters = BTreeMap::new();
         for name in names {
             if !drafters.contains_key(name) {
-                let drafter = Some(drafter(name, loaded, &mut target, limits)?);
                 let calibration = calibration(name, loaded)?;
+                let proposals = calibration.as_ref().and_then(|file| file.proposals.as_ref());
+                let drafter = Some(drafter(name, loaded, &mut target, limits, proposals)?);
                 drafters.insert(name.to_owned(), Member { drafter, calibration });
             }
         }
-        Ok(Team { target: Some(Box::new(target)), drafters })
+        let fingerprint = loaded.fingerprint.clone();
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
+    }
+
+    /// Loads the target and one drafter, whose proposals are taken at these rates.
+    pub(crate) fn uncalibrated(
+        loaded: &Loaded,
+        limits: &Limits,
+        name: &str,
+        proposals: Option<&Proposals>,
+    ) -> Result<Team> {
+        let mut target = loaded.llama(limits)?;
+        let drafter = Some(drafter(name, loaded, &mut target, limits, proposals)?);
+        let member = Member { drafter, calibration: None };
+        let drafters = BTreeMap::from([(name.to_owned(), member)]);
+        let fingerprint = loaded.fingerprint.clone();
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
     }
 
     /// The target, while no engine has it.
@@ -75,6 +100,15 @@ impl Team {
         self.drafters.get(name)?.calibration.as_ref()
     }
 
+    /// Times of the target and the drafter called `name`, kept from start to start.
+    pub(crate) fn times(&mut self, name: &str, limits: &Limits) -> Result<Times> {
+        let fingerprint = format!("{}; {name}; {limits:?}", self.fingerprint);
+        Times::known(&fingerprint, || {
+            let verify = setup::measure(self.target(), limits, 3)?;
+            Ok(Times { verify, draft: self.profile_draft(name, limits, 3)? })
+        })
+    }
+
     /// Times draft passes of the drafter called `name`.
     pub(crate) fn profile_draft(
         &mut self,
@@ -96,7 +130,8 @@ impl Team {
 fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
     let path = match name.split_once(':') {
         Some((_, folder)) => Path::new(folder).join("calibration.json"),
-        None if name == "auto" => return heads::calibration(&loaded.path),
+        None if matches!(name, "auto" | "hybrid") => return heads::calibration(&loaded.path),
+        None if name == "ngram" => return heads::look_up_calibration(&loaded.path),
         None => return Ok(None),
     };
     if !path.exists() {
@@ -121,6 +156,7 @@ fn drafter(
     loaded: &Loaded,
     target: &mut LlamaTarget,
     limits: &Limits,
+    proposals: Option<&Proposals>,
 ) -> Result<Box<dyn Drafter>> {
     let ngram = || Box::new(NgramDrafter::new(NgramOptions::usual(), limits));
     let shipped = || heads::for_model(&loaded.path);
@@ -143,6 +179,31 @@ fn drafter(
         .with_context(|| format!("loading the head {}", head.path().display()))?;
     match name {
         "eagle" => Ok(Box::new(eagle)),
-        _ => Ok(Box::new(HybridDrafter::new(Box::new(eagle), ngram(), limits))),
+        _ => {
+            let head = calibrated(Box::new(eagle), proposals.map(|known| &known.head));
+            let look_up = calibrated(ngram(), proposals.map(|known| &known.look_up));
+            Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
+        }
     }
+}
+
+/// The two drafters that the one called `name` is made of, if it is.
+pub(crate) fn halves(name: &str, loaded: &Loaded) -> Result<Option<[String; 2]>> {
+    let head = match name.split_once(':') {
+        Some(("hybrid", folder)) => format!("eagle:{folder}"),
+        None if name == "hybrid" => "eagle".to_owned(),
+        None if name == "auto" && heads::for_model(&loaded.path)?.is_some() => "eagle".to_owned(),
+        _ => return Ok(None),
+    };
+    Ok(Some([head, "ngram".to_owned()]))
+}
+
+/// A drafter whose proposals are worth what `map` says.
+fn calibrated(drafter: Box<dyn Drafter>, map: Option<&Isotonic>) -> Box<dyn Drafter> {
+    let Some(map) = map.cloned() else { return drafter };
+    // The map has level steps; on each the drafter's own order decides.
+    let chance = move |log_prob: f32| {
+        map.gain(log_prob.exp()).max(CHANCE_MIN).ln() + TILT * log_prob.max(CHANCE_MIN.ln())
+    };
+    Box::new(CalibratedDrafter::new(drafter, Box::new(chance)))
 }

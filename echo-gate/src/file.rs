@@ -1,6 +1,7 @@
 //! The calibration file: what was learnt, for which models and device, as versioned JSON text.
 
 use crate::calibrate::{Calibration, DepthCalibration, ParamsError};
+use crate::isotonic::Isotonic;
 use crate::paths::PathCalibration;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,19 @@ pub struct CalibrationFile {
     /// How often drafted paths are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<PathCalibration>,
+    /// Of a drafter that is two: what the proposals of each are worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposals: Option<Proposals>,
+}
+
+/// Chance that a proposal is accepted if its parent is, by the probability its drafter gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposals {
+    /// Of the learned head.
+    pub head: Isotonic,
+    /// Of the look-up in the text.
+    pub look_up: Isotonic,
 }
 
 /// The one field of a file that every version has.
@@ -91,7 +105,7 @@ pub enum FileError {
 impl CalibrationFile {
     /// A file of this build's version.
     pub fn new(fingerprint: Fingerprint, calibration: Calibration) -> Self {
-        CalibrationFile { version: VERSION, fingerprint, calibration, paths: None }
+        CalibrationFile { version: VERSION, fingerprint, calibration, paths: None, proposals: None }
     }
 
     /// The text to store. Fails as [`from_json`](Self::from_json) would on it, so that nothing is

@@ -56,7 +56,7 @@ pub use ddd::{Ddd, DddParams};
 pub use dense::{Dense, DenseParams};
 pub use drift::{Drift, DriftAlarm, DriftParams};
 pub use explore::Explore;
-pub use file::{CalibrationFile, FileError, Fingerprint};
+pub use file::{CalibrationFile, FileError, Fingerprint, Proposals};
 pub use fixed::{Fixed, FixedParams};
 pub use graded::{Graded, Grader, Retention};
 pub use isotonic::{Isotonic, Knot, KnotError, calibration_error};

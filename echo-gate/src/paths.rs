@@ -27,14 +27,44 @@ pub struct PathCalibration {
 /// leaving out the others biases nothing at a given probability.
 #[derive(Clone, Debug)]
 pub struct PathGrader {
+    /// Verified nodes by the probability of their path.
+    nodes: Reservoir,
+    /// Those whose parent was accepted, by their probability given the parent.
+    proposals: Reservoir,
     samples_max: usize,
-    samples: Vec<Sample>,
-    seen: u64,
-    draws: Draws,
     reached: Vec<u64>,
     rounds: u64,
     /// By depth: probabilities of the best path there and one level deeper.
     best: Vec<Vec<(f32, f32)>>,
+}
+
+/// An even draw of all samples ever seen.
+#[derive(Clone, Debug)]
+struct Reservoir {
+    samples_max: usize,
+    samples: Vec<Sample>,
+    seen: u64,
+    draws: Draws,
+}
+
+impl Reservoir {
+    fn new(samples_max: usize, seed: u64, lane: u64) -> Self {
+        let samples = Vec::with_capacity(samples_max);
+        Reservoir { samples_max, samples, seen: 0, draws: Draws::new(seed, lane) }
+    }
+
+    fn sample(&mut self, probability: f32, accepted: bool) {
+        let Some(sample) = Sample::new(probability, accepted, 1) else { return };
+        self.seen += 1;
+        if self.samples.len() < self.samples_max {
+            self.samples.push(sample);
+            return;
+        }
+        let place = self.draws.below(self.seen) as usize;
+        if let Some(kept) = self.samples.get_mut(place) {
+            *kept = sample;
+        }
+    }
 }
 
 /// Quantiles that tell what a level brings.
@@ -45,10 +75,9 @@ impl PathGrader {
     /// stay.
     pub fn new(depth_max: usize, samples_max: usize, seed: u64) -> Self {
         PathGrader {
+            nodes: Reservoir::new(samples_max, seed, 0),
+            proposals: Reservoir::new(samples_max, seed, 1),
             samples_max,
-            samples: Vec::with_capacity(samples_max),
-            seen: 0,
-            draws: Draws::new(seed, 0),
             reached: vec![0; depth_max],
             rounds: 0,
             best: vec![Vec::new(); depth_max],
@@ -74,17 +103,11 @@ impl PathGrader {
         }
         self.look_ahead(tree);
         for node in (tree.roots()..tree.len()).filter(|&node| plan.contains(node)) {
-            let Some(sample) = Sample::new(tree.score[node].exp(), accepted[node], 1) else {
-                continue;
-            };
-            self.seen += 1;
-            if self.samples.len() < self.samples_max {
-                self.samples.push(sample);
-            } else {
-                let place = self.draws.below(self.seen) as usize;
-                if let Some(kept) = self.samples.get_mut(place) {
-                    *kept = sample;
-                }
+            let path = tree.score[node].exp();
+            self.nodes.sample(path, accepted[node]);
+            let parent = tree.parent[node] as usize;
+            if accepted[parent] {
+                self.proposals.sample(path / tree.score[parent].exp(), accepted[node]);
             }
         }
     }
@@ -105,9 +128,15 @@ impl PathGrader {
         }
     }
 
+    /// Chance that a proposal is accepted if its parent is, by the drafter's own probability of it;
+    /// `None` if no node was verified.
+    pub fn proposals(&self) -> Option<Isotonic> {
+        Isotonic::fit(&self.proposals.samples)
+    }
+
     /// What was learnt; `None` if no node was verified.
     pub fn fit(&self) -> Option<PathCalibration> {
-        let survival = Isotonic::fit(&self.samples)?;
+        let survival = Isotonic::fit(&self.nodes.samples)?;
         let share = |&n: &u64| (n as f64 / self.rounds.max(1) as f64) as f32;
         let reach = self.reached.iter().map(share).collect();
         let chance = |path: f32| if path < 1.0 { survival.gain(path) } else { 1.0 };
@@ -160,6 +189,10 @@ mod tests {
         assert_eq!(learnt.ahead.len(), 2);
         assert_eq!(learnt.ahead[0], [[0.0; 8], [1.0; 8]].concat());
         assert_eq!(learnt.ahead[1], [1.0; 16]);
+        // A node whose parent fell says nothing about the proposal.
+        let proposals = graded(50, 1000).proposals().expect("there were nodes");
+        let of = |log_prob: f32| proposals.gain(log_prob.exp());
+        assert_eq!((of(-0.2), of(-0.3), of(-1.5), of(-2.0)), (1.0, 1.0, 0.0, 0.0));
         let gain = |score: f32| learnt.survival.gain(score.exp());
         assert_eq!((gain(-0.2), gain(-0.5), gain(-1.5), gain(-2.0)), (1.0, 1.0, 0.0, 0.0));
     }
@@ -176,8 +209,8 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_the_draw_even() {
         let grader = graded(500, 100);
-        assert_eq!(grader.samples.len(), 100);
-        let gained = grader.samples.iter().filter(|sample| sample.gained()).count();
+        assert_eq!(grader.nodes.samples.len(), 100);
+        let gained = grader.nodes.samples.iter().filter(|sample| sample.gained()).count();
         assert!((35..65).contains(&gained), "{gained} of 100, half were expected");
     }
 }

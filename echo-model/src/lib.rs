@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod byte_alphabet;
+pub mod calibrated;
 pub mod checkpoint;
 pub mod config;
 pub mod eagle;

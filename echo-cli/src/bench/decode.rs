@@ -99,15 +99,17 @@ pub(crate) fn measure(
 }
 
 /// The first turn of each prompt through the model's chat template.
-pub(crate) fn requests(loaded: &Loaded, prompts: &[Prompt], plan: &Plan) -> Result<Vec<Request>> {
+pub(crate) fn requests(
+    loaded: &Loaded,
+    prompts: &[Prompt],
+    (max_tokens, temperature): (usize, f32),
+) -> Result<Vec<Request>> {
     let template = loaded.template()?;
     let request = |(i, prompt): (usize, &Prompt)| {
         let messages = [Message::new("user", prompt.turns[0].as_str())];
         let tokens = loaded.encode_chat(&template, &messages)?;
-        let temperature = plan.temperature;
         let sampling = Sampling { temperature, seed: i as u64, ..Sampling::default() };
-        let max_tokens = Some(plan.max_tokens);
-        let stops = Stops { max_tokens, ..Stops::default() };
+        let stops = Stops { max_tokens: Some(max_tokens), ..Stops::default() };
         Ok(Request { sampling, stops, ..Request::new(tokens) })
     };
     prompts.iter().enumerate().map(request).collect()
@@ -129,6 +131,17 @@ fn run(
     let sample = drain(&mut engine, requests.len(), vocab)?;
     team.take_back(&row.drafter, engine.into_parts());
     Ok(sample)
+}
+
+/// What each request is answered under `row`, `concurrency` at a time.
+pub(super) fn outputs(
+    setting: &Setting<'_>,
+    row: &Row,
+    concurrency: usize,
+    team: &mut Team,
+    requests: &[Request],
+) -> Result<Vec<Vec<Token>>> {
+    Ok(run(setting, row, concurrency, team, requests)?.tokens)
 }
 
 /// An engine that decodes as `row` says, with room for `concurrency` live and `queue` waiting
@@ -156,7 +169,10 @@ pub(crate) fn assemble(
         Parts { target, drafter, gate, solver, vocab: Arc::clone(&setting.loaded.tokenizer) as _ };
     let options =
         Options { budget: row.budget, queue_max: queue, prefix_cache: false, ..Options::default() };
-    Ok(Engine::new(parts, limits, options)?)
+    let mut engine = Engine::new(parts, limits, options)?;
+    let learner = registry::learner(&row.gate, known);
+    learner.into_iter().for_each(|learner| engine.set_learner(learner));
+    Ok(engine)
 }
 
 /// The step whose super-tree is drawn: prompts are read by then.
@@ -259,10 +275,14 @@ pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
             plan.max_tokens, plan.temperature
         );
         let of = |d: &&Decoded| d.concurrency == concurrency;
-        let best = decoded.iter().filter(of).filter(|d| d.name.starts_with("chain"));
-        let best = best.max_by(|a, b| a.speedup.total_cmp(&b.speedup)).map(|d| d.name.clone());
+        let best = |kind: &str| {
+            let of_kind = decoded.iter().filter(of).filter(|d| d.name.starts_with(kind));
+            of_kind.max_by(|a, b| a.speedup.total_cmp(&b.speedup)).map(|d| d.name.clone())
+        };
+        let best = ["chain", "tree"].map(|kind| (kind, best(kind)));
         let cells = |d: &Decoded| {
-            let mark = if Some(&d.name) == best.as_ref() { " (best chain)" } else { "" };
+            let kind = best.iter().find(|(_, name)| Some(&d.name) == name.as_ref());
+            let mark = kind.map_or(String::new(), |(kind, _)| format!(" (best {kind})"));
             let spread =
                 |f: fn(f64, f64) -> f64, from| d.tokens_per_s.iter().copied().fold(from, f);
             let stage = |name| d.share.iter().find(|s| s.0 == name).map_or(0.0, |s| 100.0 * s.1);

@@ -4,6 +4,7 @@
 //! decoding's, token by token; rows that lose are printed too.
 
 mod decode;
+mod exact;
 mod forward;
 mod host;
 mod html;
@@ -52,9 +53,13 @@ pub(crate) struct BenchArgs {
     /// About five minutes on two cores (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// All prompts, 128 tokens, 1 to 64 concurrent requests, 5 runs: up to an hour
+    /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, all rows: about an hour
     #[arg(long)]
     full: bool,
+    /// Time nothing: compare every output with plain decoding's, for all prompts, greedily and at
+    /// temperature 1, with 1, 8 and 32 concurrent requests
+    #[arg(long, conflicts_with_all = ["full", "peer", "repeat", "concurrency", "temperature"])]
+    exact: bool,
     /// Measure these rows beside plain decoding, by name; a few if not given, all with `--full`
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
@@ -80,12 +85,17 @@ struct Plan {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut prompts = prompts::load(args.prompts.as_deref())?;
+    if args.exact {
+        let n = args.limit.unwrap_or(prompts.len());
+        return compare(args, &prompts::sample(prompts, n));
+    }
     let rows = rows::select(&args.engine, &args.rows, args.full)?;
     let plan = if args.full {
+        prompts = prompts::sample(prompts, args.limit.unwrap_or(24));
         let concurrency = vec![1, 2, 4, 8, 16, 32, 64];
-        Plan { rows, concurrency, max_tokens: 128, repeat: 5, temperature: args.temperature }
+        Plan { rows, concurrency, max_tokens: 64, repeat: 3, temperature: args.temperature }
     } else {
-        prompts = prompts::sample(prompts, args.limit.unwrap_or(12));
+        prompts = prompts::sample(prompts, args.limit.unwrap_or(8));
         Plan {
             rows,
             concurrency: args.concurrency.clone(),
@@ -105,7 +115,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.host = host::measure();
     host::print(&report.host);
     let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
-    let requests = decode::requests(&loaded, &prompts, &plan)?;
+    let requests = decode::requests(&loaded, &prompts, (plan.max_tokens, plan.temperature))?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
     let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
     let drafters = plan.rows.iter().map(|row| row.drafter.as_str());
@@ -137,5 +147,33 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match report.decode.iter().find(|row| row.exact_match < 1.0) {
         Some(row) => bail!("outputs of `{}` differ from plain decoding: a bug", row.name),
         None => Ok(()),
+    }
+}
+
+/// Compares the outputs of many rows with plain decoding's.
+fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
+    let loaded = Loaded::open(&args.engine)?;
+    let seqs = exact::CONCURRENCY.into_iter().max().expect("there are some");
+    let plan = Plan {
+        rows: exact::rows(&args.engine, &args.rows)?,
+        concurrency: Vec::new(),
+        max_tokens: args.max_tokens,
+        repeat: 1,
+        temperature: 0.0,
+    };
+    let requests = |temperature| decode::requests(&loaded, prompts, (plan.max_tokens, temperature));
+    let longest = requests(0.0)?.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+    let longest = longest + plan.max_tokens;
+    let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
+    let mut team = Team::load(&loaded, &limits, plan.rows.iter().map(|row| row.drafter.as_str()))?;
+    let forward = forward::measure(team.target(), &limits, 1)?;
+    let known = forward::known(&forward, &mut team, &plan.rows, &limits)?;
+    let setting =
+        decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
+    let compared = exact::measure(&setting, &mut team, requests)?;
+    exact::print(&compared);
+    match compared.iter().any(|c| !c.differing.is_empty()) {
+        true => bail!("outputs differ from plain decoding: a bug"),
+        false => Ok(()),
     }
 }

@@ -1,0 +1,106 @@
+//! Measured times that outlive the program, so that the next start is quick.
+//!
+//! They are kept in the user's cache folder, one file for each target, drafter, shape, machine and
+//! build; a file made for anything else is measured again. What cannot be read or written costs
+//! half a second, no more: times are measured anew, and nobody is told.
+
+use crate::model;
+use anyhow::Result;
+use echo_runtime::Profile;
+use serde::{Deserialize, Serialize};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Timed forwards and draft passes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) verify: Vec<Profile>,
+    pub(crate) draft: Vec<Profile>,
+}
+
+/// The file: what was measured, and on what.
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    fingerprint: String,
+    /// Rows, KV length, microseconds.
+    verify: Vec<(usize, usize, f64)>,
+    draft: Vec<(usize, usize, f64)>,
+}
+
+impl Times {
+    /// The times kept for `fingerprint`, or those that `measure` takes, which are kept from then on.
+    pub(crate) fn known(
+        fingerprint: &str,
+        measure: impl FnOnce() -> Result<Times>,
+    ) -> Result<Times> {
+        let Ok(folder) = model::cache_folder() else { return measure() };
+        let mut hasher = DefaultHasher::new();
+        fingerprint.hash(&mut hasher);
+        let path = folder.join("times").join(format!("{:016x}.json", hasher.finish()));
+        if let Some(times) = read(&path, fingerprint) {
+            return Ok(times);
+        }
+        let times = measure()?;
+        // A full disk or a folder of somebody else's is no reason to stop.
+        let _ = write(&path, fingerprint, &times);
+        Ok(times)
+    }
+}
+
+/// When and how long a file is: another one of its name is told by it.
+pub(crate) fn stamp(path: &Path) -> String {
+    let Ok(about) = std::fs::metadata(path) else { return String::new() };
+    let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{} {} {:?}", path.display(), about.len(), changed.unwrap_or_default())
+}
+
+fn read(path: &Path, fingerprint: &str) -> Option<Times> {
+    let stored: Stored = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let of = |list: Vec<(usize, usize, f64)>| -> Option<Vec<Profile>> {
+        let profile = |(rows, kv_len, us): (usize, usize, f64)| {
+            let time = Duration::try_from_secs_f64(us / 1e6).ok()?;
+            (rows > 0 && time > Duration::ZERO).then_some(Profile { rows, kv_len, time })
+        };
+        list.into_iter().map(profile).collect()
+    };
+    let times = Times { verify: of(stored.verify)?, draft: of(stored.draft)? };
+    (stored.fingerprint == fingerprint && !times.verify.is_empty()).then_some(times)
+}
+
+/// Written whole or not at all: another program may read it meanwhile.
+fn write(path: &Path, fingerprint: &str, times: &Times) -> Result<()> {
+    let of = |list: &[Profile]| {
+        let us = |p: &Profile| (p.rows, p.kv_len, p.time.as_secs_f64() * 1e6);
+        list.iter().map(us).collect()
+    };
+    let stored = Stored {
+        fingerprint: fingerprint.to_owned(),
+        verify: of(&times.verify),
+        draft: of(&times.draft),
+    };
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let part = PathBuf::from(format!("{}.{}.part", path.display(), std::process::id()));
+    std::fs::write(&part, serde_json::to_string(&stored)?)?;
+    Ok(std::fs::rename(&part, path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_by_its_own_kind_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("times").join("x.json");
+        let profile = Profile { rows: 3, kv_len: 128, time: Duration::from_micros(1500) };
+        let times = Times { verify: vec![profile], draft: Vec::new() };
+        write(&path, "this machine", &times).expect("it can be written");
+        assert_eq!(read(&path, "this machine"), Some(times));
+        assert_eq!(read(&path, "another"), None);
+        for text in ["", "{}", "{\"fingerprint\":\"x\",\"verify\":[[0,1,-5.0]],\"draft\":[]}"] {
+            std::fs::write(&path, text).expect("it can be written");
+            assert_eq!(read(&path, "x"), None, "{text}");
+        }
+    }
+}
