@@ -72,12 +72,17 @@ def batches(texts, rows: int, random):
     return [[texts[i] for i in group] for group in groups]
 
 
-def draft_vocab(texts: Texts, training, size: int, vocab: int):
-    """The `size` tokens the target wrote most often, in order of id."""
+def draft_vocab(texts: Texts, training, size: int, vocab: int, start: Path | None):
+    """The `size` tokens the target wrote most often, or those of the head at `start`, in order of id."""
     counts = torch.zeros(vocab, dtype=torch.long)
     for f, first, end in training:
         counts += torch.bincount(texts.tokens[f][first:end], minlength=vocab)
-    kept = counts.topk(min(size, vocab)).indices.sort().values
+    if start:
+        with safe_open(start / "model.safetensors", "pt") as file:
+            offsets = file.get_tensor("d2t").long()
+            kept = offsets + torch.arange(len(offsets))
+    else:
+        kept = counts.topk(min(size, vocab)).indices.sort().values
     return kept, counts[kept].sum().item() / counts.sum().item()
 
 
@@ -230,7 +235,7 @@ def main():
     # The last text of every 40 is never trained on.
     held_out = texts.texts[39::40]
     training = [text for i, text in enumerate(texts.texts) if i % 40 != 39]
-    kept, covered = draft_vocab(texts, training, args.draft_vocab, target.vocab)
+    kept, covered = draft_vocab(texts, training, args.draft_vocab, target.vocab, args.start)
     print(f"{texts.rows} rows in {len(texts.texts)} texts; {len(kept)} draft tokens cover {covered:.2%}")
     shape = Shape(**target.shape(), draft_vocab_size=len(kept))
     head = Head(shape)
