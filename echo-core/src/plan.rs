@@ -8,39 +8,51 @@
 /// each plan and falls back to the roots alone if a solver breaks the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    kept: Vec<bool>,
+    /// Whether node `64 i + b` is kept, in bit `b` of word `i`.
+    kept: Vec<u64>,
+    nodes: usize,
     len: usize,
 }
 
 impl Plan {
     /// An empty plan with room for `nodes` nodes.
     pub fn with_capacity(nodes: usize) -> Self {
-        Plan { kept: Vec::with_capacity(nodes), len: 0 }
+        Plan { kept: Vec::with_capacity(nodes.div_ceil(64)), nodes: 0, len: 0 }
     }
 
     /// Covers `nodes` nodes of which the first `roots` are kept.
+    ///
+    /// Panics if there are more roots than nodes.
     pub fn reset(&mut self, nodes: usize, roots: usize) {
+        assert!(roots <= nodes, "{roots} roots of {nodes} nodes");
         self.kept.clear();
-        self.kept.resize(nodes, false);
-        self.kept[..roots].fill(true);
+        self.kept.resize(nodes.div_ceil(64), 0);
+        self.kept[..roots / 64].fill(u64::MAX);
+        if roots % 64 > 0 {
+            self.kept[roots / 64] = (1 << (roots % 64)) - 1;
+        }
+        self.nodes = nodes;
         self.len = roots;
     }
 
     /// Keeps node `n`.
     pub fn keep(&mut self, n: usize) {
-        self.len += usize::from(!self.kept[n]);
-        self.kept[n] = true;
+        self.len += usize::from(!self.contains(n));
+        self.kept[n / 64] |= 1 << (n % 64);
     }
 
     /// Drops node `n`.
     pub fn remove(&mut self, n: usize) {
-        self.len -= usize::from(self.kept[n]);
-        self.kept[n] = false;
+        self.len -= usize::from(self.contains(n));
+        self.kept[n / 64] &= !(1 << (n % 64));
     }
 
     /// Whether node `n` is kept.
+    ///
+    /// Panics if the plan doesn't cover it.
     pub fn contains(&self, n: usize) -> bool {
-        self.kept[n]
+        assert!(n < self.nodes, "node {n} of {}", self.nodes);
+        self.kept[n / 64] >> (n % 64) & 1 == 1
     }
 
     /// Number of kept nodes: the tree rows of the forward.
@@ -55,12 +67,23 @@ impl Plan {
 
     /// Number of nodes covered, kept or not.
     pub fn nodes(&self) -> usize {
-        self.kept.len()
+        self.nodes
+    }
+
+    /// The lowest kept node from `n` on.
+    pub fn next(&self, n: usize) -> Option<usize> {
+        let mut word = n / 64;
+        let mut bits = *self.kept.get(word)? & (u64::MAX << (n % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.kept.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
     /// The kept nodes in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.kept.iter().enumerate().filter_map(|(n, &kept)| kept.then_some(n))
+        std::iter::successors(self.next(0), |&n| self.next(n + 1))
     }
 }
 
@@ -78,5 +101,21 @@ mod tests {
         plan.remove(2);
         plan.remove(2);
         assert_eq!(plan.len(), 1);
+    }
+
+    #[test]
+    fn kept_nodes_are_found_across_words() {
+        let mut plan = Plan::default();
+        for roots in [0, 1, 63, 64, 65, 130] {
+            plan.reset(200, roots);
+            assert!(plan.iter().eq(0..roots) && plan.len() == roots);
+        }
+        plan.reset(200, 2);
+        [63, 64, 199].map(|n| plan.keep(n));
+        assert_eq!(plan.iter().collect::<Vec<_>>(), [0, 1, 63, 64, 199]);
+        assert_eq!(
+            [2, 64, 65, 200, 999].map(|n| plan.next(n)),
+            [63, 64, 199, 0, 0].map(Some).map(|n| n.filter(|&n| n > 0))
+        );
     }
 }

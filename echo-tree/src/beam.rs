@@ -16,23 +16,45 @@ pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32]
     if width == 0 {
         return;
     }
+    let score = frontier.tree.score;
     for (seq, nodes) in frontier.seqs() {
         if frontier.depth() >= depth_cap[seq as usize] as usize {
             continue;
         }
-        for _ in 0..beam.min(nodes.len()) {
-            let mut best: Option<usize> = None;
-            for n in nodes.clone().filter(|&n| keep.children(n - first) == 0) {
-                let score = frontier.tree.score;
-                if best.is_none_or(|b| is_better(score[n], score[b])) {
-                    best = Some(n);
-                }
-            }
-            if let Some(n) = best {
-                keep.open(n - first, width as u32);
-            }
+        if beam >= nodes.len() {
+            nodes.for_each(|n| keep.open(n - first, width as u32));
+            continue;
+        }
+        let mut left = beam;
+        while left > 0 {
+            let closed = nodes.clone().filter(|&n| keep.children(n - first) == 0);
+            let (best, n_best) = best(closed, score, left.min(FEW));
+            best[..n_best].iter().for_each(|&n| keep.open(n - first, width as u32));
+            left -= n_best;
         }
     }
+}
+
+/// Nodes that are picked in one pass over a sequence's.
+const FEW: usize = 16;
+
+/// The `k` best of `nodes`, which are at least as many and ascend: a list in order, into which few
+/// have to be inserted.
+fn best(nodes: impl Iterator<Item = usize>, score: &[f32], k: usize) -> ([usize; FEW], usize) {
+    let (mut best, mut len) = ([0; FEW], 0);
+    for n in nodes {
+        if len == k && !is_better(score[n], score[best[k - 1]]) {
+            continue;
+        }
+        let mut at = if len < k { len } else { k - 1 };
+        len = at + 1;
+        while at > 0 && is_better(score[n], score[best[at - 1]]) {
+            best[at] = best[at - 1];
+            at -= 1;
+        }
+        best[at] = n;
+    }
+    (best, len)
 }
 
 /// Whether score `a` ranks above `b`.

@@ -174,10 +174,7 @@ impl Packed {
         let first = self.token.len();
         let root_position = self.position[first - 1];
         for depth in 1..tree.levels() {
-            while let Some(node) = self.next_node(tree, depth, seq) {
-                if !plan.contains(node) {
-                    continue;
-                }
+            while let Some(node) = self.next_kept(tree, plan, depth, seq) {
                 let row = self.token.len();
                 self.sampled.push(row as u32);
                 self.push_row(
@@ -212,6 +209,27 @@ impl Packed {
     fn bind(&mut self, node: usize) {
         self.node_row[node] = self.token.len() as u32;
         self.row_node[self.token.len() - 1] = node as u32 + 1;
+    }
+
+    /// The next node of `seq` in level `depth` that the plan holds: a plan is sparse, so it leads.
+    fn next_kept(
+        &mut self,
+        tree: SuperTreeView<'_>,
+        plan: &Plan,
+        depth: usize,
+        seq: u32,
+    ) -> Option<usize> {
+        let end = tree.level_start[depth + 1] as usize;
+        loop {
+            let node = plan.next(self.cursor[depth] as usize).filter(|&node| node < end)?;
+            if tree.seq[node] > seq {
+                return None;
+            }
+            self.cursor[depth] = node as u32 + 1;
+            if tree.seq[node] == seq {
+                return Some(node);
+            }
+        }
     }
 
     /// The next node of `seq` in level `depth`, skipping those of lower places.
