@@ -1,7 +1,7 @@
 //! What a step leaves for calibration, and what draft passes cost, on a real drafter.
 
 use echo_budget::{TopN, TopNParams};
-use echo_core::{DType, Limits, Sampling};
+use echo_core::{Correction, DType, Frontier, Gate, Keep, Learner, Limits, Load, Sampling, Seen};
 use echo_gate::Always;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_model::LlamaTarget;
@@ -10,6 +10,7 @@ use echo_model::testkit::{TinyModel, TinyShape, tiny_head};
 use echo_model::weights::Weights;
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops, profile_draft};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 mod testkit;
 
@@ -66,6 +67,63 @@ fn rounds_agree_with_what_was_committed() {
         deepest = depths.iter().copied().chain([deepest]).max().unwrap_or(0);
     }
     assert!(deepest > 0, "nothing was accepted");
+}
+
+/// Counts what it is shown, and says so in the chance that policies hear of.
+struct Counts;
+
+impl Learner for Counts {
+    fn learn(&mut self, seen: Seen<'_>) -> Correction {
+        assert_eq!(seen.accepted_depth.len(), seen.tree.roots());
+        assert_eq!(seen.plan.nodes(), seen.tree.len());
+        assert!(seen.verify_us > 0.0 && seen.host_us > 0.0);
+        assert!(seen.draft_us > 0.0 || seen.tree.levels() == 1);
+        // The last pass may have brought nothing.
+        let grown = seen.tree.levels() - 1;
+        assert!((grown..=grown + 1).contains(&seen.tree.passes.len()));
+        let chance = seen.load.correction.chance + 1.0;
+        Correction { chance, ..Correction::NONE }
+    }
+}
+
+/// Holds what it hears against the forwards there were.
+struct Hears(Arc<AtomicUsize>);
+
+impl Gate for Hears {
+    fn looks_at(&self, depth: usize) -> bool {
+        depth == 0
+    }
+
+    fn narrow(&self, _frontier: Frontier<'_>, load: Load, _keep: &mut Keep) {
+        let forwards = self.0.load(Ordering::Relaxed);
+        assert_eq!(load.correction.chance, 1.0 + forwards as f32);
+    }
+}
+
+#[test]
+fn a_learner_sees_every_forward_and_policies_hear_of_it() {
+    let (target, drafter) = pair();
+    let forwards = Arc::new(AtomicUsize::new(0));
+    let parts = Parts {
+        target: Box::new(target),
+        drafter: Box::new(drafter),
+        gate: Box::new(Hears(Arc::clone(&forwards))),
+        solver: Box::new(TopN::new(TopNParams { n: 4 })),
+        vocab: Arc::new(SmallVocab),
+    };
+    let mut engine = Engine::new(parts, limits(), Options::default()).expect("legal limits");
+    engine.set_learner(Box::new(Counts));
+    let mut out = Output::default();
+    // A step of an idle engine runs no forward.
+    engine.step(&mut out).expect("nothing to do");
+    assert_eq!(engine.learnt(), Correction::NONE);
+    let stops = Stops { max_tokens: Some(20), ignore_eos: true, ..Stops::default() };
+    engine.submit(Request { stops, ..Request::new(vec![3, 4, 5]) }).expect("a request");
+    while !engine.is_idle() {
+        engine.step(&mut out).expect("the CPU does not fail");
+        forwards.store(engine.totals().steps, Ordering::Relaxed);
+    }
+    assert!(engine.totals().steps > 3);
 }
 
 #[test]

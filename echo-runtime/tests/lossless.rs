@@ -47,7 +47,7 @@ const SOLVERS: Solvers = [
     ("topn", || Box::new(TopN::new(TopNParams { n: 7 }))),
     ("echo", || {
         let width = Width::Ratio { mu: 0.1, most: 3 };
-        let params = EchoParams { seed: 2, width, weights: Vec::new() };
+        let params = EchoParams { seed: 2, width };
         Box::new(Echo::new(params).expect("in range"))
     }),
     ("goodput", || Box::new(goodput())),

@@ -4,7 +4,8 @@
 mod testkit;
 
 use echo_budget::{
-    Between, CostTable, Goodput, GoodputParams, Hinge, Survival, Worth, WorthParams,
+    Between, Corrector, CorrectorParams, CostTable, Goodput, GoodputParams, Hinge, Survival, Worth,
+    WorthParams,
 };
 use echo_core::{DType, Drafter, Gate, Limits, Sampling};
 use echo_gate::{Both, Sparse, SparseParams, Threshold};
@@ -50,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// An engine that drafts from the text, with a learned head too if `has_head`; its gate looks where
-/// the calibration says, or where drafting pays.
+/// the calibration says, or where drafting pays; a learner follows.
 fn engine(has_head: bool) -> Engine {
     let limits = Limits {
         seqs_max: 4,
@@ -92,10 +93,15 @@ fn engine(has_head: bool) -> Engine {
         target: Box::new(target),
         drafter,
         gate,
-        solver: Box::new(Goodput::new(GoodputParams { cost, survival })),
+        solver: Box::new(Goodput::new(GoodputParams {
+            cost: cost.clone(),
+            survival: survival.clone(),
+        })),
         vocab: Arc::new(SmallVocab),
     };
-    Engine::new(parts, limits, Options::default()).expect("the limits are legal")
+    let mut engine = Engine::new(parts, limits, Options::default()).expect("the limits are legal");
+    engine.set_learner(Box::new(Corrector::new(CorrectorParams { cost, survival })));
+    engine
 }
 
 #[test]

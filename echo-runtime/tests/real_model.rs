@@ -53,7 +53,7 @@ const POLICIES: [Policy; 4] = [
         },
         || {
             let width = Width::Ratio { mu: 0.03, most: 4 };
-            let params = EchoParams { seed: 1, width, weights: Vec::new() };
+            let params = EchoParams { seed: 1, width };
             Box::new(Echo::new(params).expect("in range"))
         },
         5,

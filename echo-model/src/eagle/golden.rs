@@ -106,11 +106,21 @@ fn level(
     tree: SuperTreeView<'_>,
     open: &[u32],
 ) -> Vec<(u32, Token, f32)> {
-    let (mut keep, mut children) = (Keep::default(), Children::default());
+    let mut keep = Keep::default();
     keep.reset(open.len());
     open.iter().enumerate().for_each(|(i, &n)| keep.open(i, n));
+    proposals(drafter, golden, tree, &keep)
+}
+
+fn proposals(
+    drafter: &mut EagleDrafter,
+    golden: &Golden,
+    tree: SuperTreeView<'_>,
+    keep: &Keep,
+) -> Vec<(u32, Token, f32)> {
+    let mut children = Children::default();
     with_batch(golden, golden.tokens.len() - 1, |batch| {
-        drafter.extend(batch, tree.frontier(), &keep, &mut children).expect("a host call");
+        drafter.extend(batch, tree.frontier(), keep, &mut children).expect("a host call");
     });
     let all = children.parent.iter().zip(&children.token).zip(&children.log_prob);
     all.map(|((&parent, &token), &log_prob)| (parent, token, log_prob)).collect()
@@ -181,6 +191,29 @@ fn a_gap_changes_the_draft_and_nothing_fails() {
     assert!((found[0].2 - golden.best(0, &head)[0].1).abs() > CLOSE, "the gap was not seen");
     drafter.forget(0);
     assert!(level(&mut drafter, &golden, tree, &[2]).is_empty());
+}
+
+/// Without a pass nothing is proposed and nothing is lost: the next draft is the golden one.
+#[test]
+fn a_pass_forgone_changes_nothing() {
+    let golden = Golden::read();
+    let head = Head::open(&folder()).expect("it is right");
+    let tree = SuperTreeView {
+        parent: &[0],
+        token: &[golden.tokens[20]],
+        seq: &[0],
+        score: &[0.0],
+        level_start: &[0, 1],
+        passes: &[],
+    };
+    let mut drafter = drafter_after(&golden, &[20], false);
+    let mut keep = Keep::default();
+    keep.reset(1);
+    keep.open(0, 2);
+    keep.forgo_pass(0);
+    assert!(proposals(&mut drafter, &golden, tree, &keep).is_empty());
+    let expected = golden.best(0, &head).map(|child| (0, child));
+    assert_close(&level(&mut drafter, &golden, tree, &[2]), &expected);
 }
 
 #[test]
