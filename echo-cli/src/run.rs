@@ -147,7 +147,9 @@ fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
     let parts = Parts { target, drafter, gate, solver, vocab };
     let options = Options { budget: flags.budget, ..Options::default() };
     let mut engine = Engine::new(parts, limits, options)?;
-    learner.into_iter().for_each(|learner| engine.set_learner(learner));
+    if let Some(learner) = learner {
+        engine.set_learner(learner);
+    }
     Ok(engine)
 }
 

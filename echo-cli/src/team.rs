@@ -177,14 +177,12 @@ fn drafter(
     let kernels = Arc::clone(&loaded.kernels);
     let eagle = EagleDrafter::new(kernels, &head, target, &loaded.checkpoint, limits)
         .with_context(|| format!("loading the head {}", head.path().display()))?;
-    match name {
-        "eagle" => Ok(Box::new(eagle)),
-        _ => {
-            let head = calibrated(Box::new(eagle), proposals.map(|known| &known.head));
-            let look_up = calibrated(ngram(), proposals.map(|known| &known.look_up));
-            Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
-        }
+    if name == "eagle" {
+        return Ok(Box::new(eagle));
     }
+    let head = calibrated(Box::new(eagle), proposals.map(|known| &known.head));
+    let look_up = calibrated(ngram(), proposals.map(|known| &known.look_up));
+    Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
 }
 
 /// The two drafters that the one called `name` is made of, if it is.

@@ -170,8 +170,9 @@ pub(crate) fn assemble(
     let options =
         Options { budget: row.budget, queue_max: queue, prefix_cache: false, ..Options::default() };
     let mut engine = Engine::new(parts, limits, options)?;
-    let learner = registry::learner(&row.gate, known);
-    learner.into_iter().for_each(|learner| engine.set_learner(learner));
+    if let Some(learner) = registry::learner(&row.gate, known) {
+        engine.set_learner(learner);
+    }
     Ok(engine)
 }
 

@@ -3,7 +3,6 @@
 
 use super::decode::{self, Setting};
 use super::rows::{self, PLAIN, Row};
-use super::table;
 use crate::engine_args::EngineArgs;
 use crate::team::Team;
 use anyhow::Result;
@@ -68,7 +67,9 @@ pub(super) fn measure(
             for concurrency in CONCURRENCY {
                 bar.set_message(format!("{} at {concurrency}", row.name));
                 let own = decode::outputs(setting, row, concurrency, team, &requests)?;
-                all.push(Compared::new(row, temperature, concurrency, &reference, &own));
+                let compared = Compared::new(row, temperature, concurrency, &reference, &own);
+                bar.suspend(|| compared.print());
+                all.push(compared);
                 bar.inc(1);
             }
         }
@@ -95,26 +96,19 @@ impl Compared {
             differing: (0..reference.len().max(own.len())).filter(differs).collect(),
         }
     }
+
+    fn print(&self) {
+        let Compared { name, temperature, concurrency, texts, tokens, differing } = self;
+        let of = format!("{name} at temperature {temperature}, {concurrency} at once");
+        println!("{of}: {texts} texts, {tokens} tokens: {} differ {differing:?}", differing.len());
+    }
 }
 
-/// Prints the counts.
+/// Prints the sums.
 pub(super) fn print(all: &[Compared]) {
-    let cells = |c: &Compared| {
-        vec![
-            c.name.clone(),
-            format!("{}", c.temperature),
-            c.concurrency.to_string(),
-            c.texts.to_string(),
-            c.tokens.to_string(),
-            c.differing.len().to_string(),
-        ]
-    };
-    println!("\noutputs against plain decoding of one request at a time\n");
-    let head = ["row", "temperature", "requests", "texts", "tokens", "differing"];
-    table::print(&head, &all.iter().map(cells).collect::<Vec<_>>());
     let sum = |of: fn(&Compared) -> usize| all.iter().map(of).sum::<usize>();
     let (texts, tokens) = (sum(|c| c.texts), sum(|c| c.tokens));
-    println!("\n{texts} texts, {tokens} tokens, {} differing", sum(|c| c.differing.len()));
+    println!("in all {texts} texts, {tokens} tokens: {} differ", sum(|c| c.differing.len()));
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         anyhow::bail!("the report has no plain row to compare with");
     }
     speeds(&mut page, &report.decode)?;
-    curves(&mut page, &report.forward)?;
+    curves(&mut page, &report.forward, &report.decode)?;
     roc(&mut page, report)?;
     if let Some(tree) = &report.tree {
         let text = escape(tree);
@@ -52,11 +52,14 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         names.iter().map(of).collect()
     };
     let axes = |title, y| Axes { title, x: "requests at once", y, is_log: true };
-    let speed = lines(&|row| median(row.tokens_per_s.clone()));
     page.push_str("<h2>Decoding</h2>");
-    page.push_str(&plot::lines(&axes("Speed by concurrency", "tokens/s"), &speed)?);
-    let length = lines(&|row| row.accepted_len);
-    page.push_str(&plot::lines(&axes("Tokens per forward and request", "tokens"), &length)?);
+    // A plot by concurrency needs two of them; the table tells all in any case.
+    if decoded.iter().any(|row| row.concurrency != decoded[0].concurrency) {
+        let speed = lines(&|row| median(row.tokens_per_s.clone()));
+        page.push_str(&plot::lines(&axes("Speed by concurrency", "tokens/s"), &speed)?);
+        let length = lines(&|row| row.accepted_len);
+        page.push_str(&plot::lines(&axes("Tokens per forward and request", "tokens"), &length)?);
+    }
     page.push_str("<table><tr><th>row<th>requests<th>tokens/s<th>spread<th>vs plain");
     page.push_str("<th>accepted<th>rows/step<th>wasted<th>exact");
     for row in decoded {
@@ -86,8 +89,8 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
     Ok(())
 }
 
-/// `T(rows)` at each length of the cache.
-fn curves(page: &mut String, forward: &[Forward]) -> Result<()> {
+/// `T(rows)` at each length of the cache, and where on it `auto` decoded.
+fn curves(page: &mut String, forward: &[Forward], decoded: &[Decoded]) -> Result<()> {
     let mut lengths: Vec<usize> = forward.iter().map(|f| f.kv_len).collect();
     lengths.sort_unstable();
     lengths.dedup();
@@ -96,11 +99,30 @@ fn curves(page: &mut String, forward: &[Forward]) -> Result<()> {
         let points = own.map(|f| (f.rows as f64, f.median_us / 1e3)).collect();
         Line { name: format!("{kv_len} cached tokens"), points, is_bold: true }
     };
-    let lines: Vec<Line> = lengths.iter().map(line).collect();
+    let mut lines: Vec<Line> = lengths.iter().map(line).collect();
+    if let Some(curve) = lines.first().map(|line| line.points.clone()) {
+        let chosen = decoded.iter().filter(|row| row.name == "auto");
+        let point = |row: &Decoded| (row.rows_per_step, height(&curve, row.rows_per_step));
+        let points = chosen.map(point).collect();
+        lines.push(Line { name: "rows that auto chose".into(), points, is_bold: false });
+    }
     let axes = Axes { title: "Time of a forward", x: "rows", y: "ms", is_log: true };
     page.push_str("<h2>The target's forward</h2>");
     page.push_str(&plot::lines(&axes, &lines)?);
     Ok(())
+}
+
+/// The height of an ascending curve at `x`.
+fn height(curve: &[(f64, f64)], x: f64) -> f64 {
+    let right = curve.partition_point(|&(at, _)| at < x).clamp(1, curve.len().max(2) - 1);
+    match curve {
+        [] => f64::NAN,
+        [(_, only)] => *only,
+        _ => {
+            let ((x0, y0), (x1, y1)) = (curve[right - 1], curve[right]);
+            y0 + (x - x0) / (x1 - x0) * (y1 - y0)
+        }
+    }
 }
 
 /// How well the draft's confidence tells right from wrong, by depth.

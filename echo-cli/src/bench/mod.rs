@@ -172,8 +172,8 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
     let compared = exact::measure(&setting, &mut team, requests)?;
     exact::print(&compared);
-    match compared.iter().any(|c| !c.differing.is_empty()) {
-        true => bail!("outputs differ from plain decoding: a bug"),
-        false => Ok(()),
+    if compared.iter().any(|c| !c.differing.is_empty()) {
+        bail!("outputs differ from plain decoding: a bug");
     }
+    Ok(())
 }
