@@ -200,8 +200,8 @@ mod tests {
 
     /// A step of plain decoding.
     fn plain(corrector: &mut Corrector, n_seqs: usize, slow: f64) -> Correction {
-        let text: String = (0..n_seqs).map(|seq| format!("seq {seq}: 1 *\n")).collect();
-        let drawing = Drawing::parse(&text).expect("roots");
+        let roots: Vec<String> = (0..n_seqs).map(|seq| format!("seq {seq}: 1 *")).collect();
+        let drawing = Drawing::parse(&roots.join("\n")).expect("roots");
         let mut plan = Plan::default();
         plan.reset(n_seqs, n_seqs);
         corrector.learn(Seen {

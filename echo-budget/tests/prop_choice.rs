@@ -127,7 +127,7 @@ proptest! {
         let tree = batch.in_order();
         let tree = tree.view();
         let budget = Budget { rows: tree.roots() + free, ..budget };
-        let plan = solve(&mut Echo::new(policy.echo.clone()).unwrap(), tree, budget);
+        let plan = solve(&mut Echo::new(policy.echo).unwrap(), tree, budget);
         prop_assert_eq!(plan, naive_echo(tree, budget, &policy.echo));
     }
 

@@ -71,7 +71,7 @@ proptest! {
         shares in shares(),
     ) {
         let params = FairParams { within: policy.n };
-        let echo = Fair::new(Echo::new(policy.echo.clone()).unwrap(), params);
+        let echo = Fair::new(Echo::new(policy.echo).unwrap(), params);
         let goodput = Fair::new(Goodput::new(policy.goodput.clone()), params);
         for mut solver in [Box::new(echo) as Box<dyn Solver>, Box::new(goodput)] {
             let mut plans = Vec::new();

@@ -14,7 +14,7 @@ use testkit::{Policy, any_score, batch, budget, config, policy, solve};
 
 fn solvers(policy: &Policy) -> Vec<(&'static str, Box<dyn Solver>)> {
     let Policy { n, ratio, .. } = *policy;
-    let echo = Echo::new(policy.echo.clone()).unwrap();
+    let echo = Echo::new(policy.echo).unwrap();
     let goodput = Goodput::new(policy.goodput.clone());
     let ladders = vec![(0, vec![1, 2, 4]), (3, vec![0, 1, 3])];
     // Nobody is owed a row here; see prop_fair.

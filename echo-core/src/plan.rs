@@ -28,7 +28,7 @@ impl Plan {
         self.kept.clear();
         self.kept.resize(nodes.div_ceil(64), 0);
         self.kept[..roots / 64].fill(u64::MAX);
-        if roots % 64 > 0 {
+        if !roots.is_multiple_of(64) {
             self.kept[roots / 64] = (1 << (roots % 64)) - 1;
         }
         self.nodes = nodes;
@@ -111,7 +111,9 @@ mod tests {
             assert!(plan.iter().eq(0..roots) && plan.len() == roots);
         }
         plan.reset(200, 2);
-        [63, 64, 199].map(|n| plan.keep(n));
+        for n in [63, 64, 199] {
+            plan.keep(n);
+        }
         assert_eq!(plan.iter().collect::<Vec<_>>(), [0, 1, 63, 64, 199]);
         assert_eq!(
             [2, 64, 65, 200, 999].map(|n| plan.next(n)),

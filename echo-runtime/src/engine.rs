@@ -157,9 +157,10 @@ impl Engine {
         let round = Round::new(tree.view(), plan, packed, paths);
         let Some(learning) = &mut self.learning else { return };
         let learnt = catch_unwind(AssertUnwindSafe(|| learning.learn(round, &self.meter)));
-        match learnt {
-            Ok(learnt) => self.learnt = learnt.unwrap_or(self.learnt),
-            Err(_) => (self.learning, self.learnt) = (None, Correction::NONE),
+        if let Ok(learnt) = learnt {
+            self.learnt = learnt.unwrap_or(self.learnt);
+        } else {
+            (self.learning, self.learnt) = (None, Correction::NONE);
         }
     }
 
