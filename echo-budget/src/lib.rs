@@ -28,7 +28,8 @@
 //!
 //! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`], [`echo`],
 //! [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`], [`ema`]; then
-//! [`fair`], [`worth`], [`corrector`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no model.
+//! [`fair`], [`worth`], [`corrector`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no
+//! model.
 #![forbid(unsafe_code)]
 
 pub mod corrector;

@@ -29,7 +29,8 @@ pub(crate) struct EngineArgs {
     pub(crate) drafter: String,
     /// Where drafting goes on: `auto` (the drafter's calibration, and levels that pay), `always`,
     /// `calibrated`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1), `sparse:DEPTH=TAU,…`,
-    /// `ddd:TAU,DEPTH,…`, or where the solver of that name would cut: `opt-tree:N`, `talon:N`, `ema`
+    /// `ddd:TAU,DEPTH,…`, or where the solver of that name would cut: `opt-tree:N`, `talon:N`,
+    /// `ema`
     #[arg(long, default_value = "auto")]
     gate: String,
     /// One confidence for all depths: `--gate fixed:TAU`

@@ -29,7 +29,8 @@ struct Stored {
 }
 
 impl Times {
-    /// The times kept for `fingerprint`, or those that `measure` takes, which are kept from then on.
+    /// The times kept for `fingerprint`, or those that `measure` takes and that are kept from then
+    /// on.
     pub(crate) fn known(
         fingerprint: &str,
         measure: impl FnOnce() -> Result<Times>,

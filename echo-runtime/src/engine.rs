@@ -223,8 +223,8 @@ impl Engine {
         self.ports.has_one_off()
     }
 
-    /// Lets `learner` follow the steps from here on, and the policies hear of it. No text changes by
-    /// it.
+    /// Lets `learner` follow the steps from here on, and the policies hear of it. No text changes
+    /// by it.
     pub fn set_learner(&mut self, learner: Box<dyn Learner>) {
         self.learning = Some(Learning::new(learner, &self.limits));
         self.learnt = Correction::NONE;

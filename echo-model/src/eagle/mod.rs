@@ -6,8 +6,9 @@
 //! last committed token the layer's own output takes the state's place, level by level.
 //!
 //! [`EagleDrafter`] brings the entries of committed tokens up to date as part of its first level,
-//! and those of prompts that take several forwards right after each. A sequence whose states were lost meanwhile (the
-//! engine did not draft, or found its prefix in the cache) drafts on with the entries it has.
+//! and those of prompts that take several forwards right after each. A sequence whose states were
+//! lost meanwhile (the engine did not draft, or found its prefix in the cache) drafts on with the
+//! entries it has.
 //!
 //! Reading order: `head` (files), `network` (one pass), `ledger` (which entries are there),
 //! `drafter`. [`Recorder`] keeps texts and states to train a head on.
