@@ -6,10 +6,10 @@ use crate::output::{FinishReason, Output, Usage};
 use crate::request::Request;
 use crate::snapshot::Snapshot;
 use crate::stream::Event;
-use crate::sync::{Ordering, Receiver, RecvTimeoutError};
+use crate::sync::{Ordering, Receiver, RecvTimeoutError, catch_unwind};
 use echo_core::{DeviceError, SeqId};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 

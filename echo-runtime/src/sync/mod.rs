@@ -12,6 +12,8 @@ pub(crate) use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounde
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::panic::catch_unwind;
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::thread::{Builder, JoinHandle};
@@ -26,3 +28,10 @@ pub(crate) use loom::thread::{Builder, JoinHandle};
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread::{Builder, JoinHandle};
+
+/// Catches nothing: a panic under a checker is a finding, or its own way to stop a thread.
+#[cfg(any(loom, shuttle))]
+#[expect(clippy::unnecessary_wraps, reason = "the real one may catch something")]
+pub(crate) fn catch_unwind<T>(call: impl FnOnce() -> T) -> std::thread::Result<T> {
+    Ok(call())
+}
