@@ -9,6 +9,7 @@ use echo_core::DeviceError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_void};
+use std::fmt;
 use std::path::PathBuf;
 use std::ptr;
 
@@ -32,6 +33,14 @@ pub struct DeviceInfo {
     pub memory: usize,
     /// Version of the driver, such as 13000.
     pub driver: i32,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeviceInfo { name, arch, memory, driver } = self;
+        let (major, minor) = (driver / 1000, driver % 1000 / 10);
+        write!(f, "{name} ({arch}, {} GiB, driver for CUDA {major}.{minor})", memory >> 30)
+    }
 }
 
 /// One NVIDIA device.
@@ -80,6 +89,11 @@ impl Cuda {
             cuda.load(source.entries(), &image).map_err(doing("loading the kernels"))?;
         }
         Ok(cuda)
+    }
+
+    /// What a device says of itself; compiles nothing.
+    pub fn probe(ordinal: usize) -> Result<DeviceInfo, OpenError> {
+        find(ordinal).map(|(_, info)| info)
     }
 
     /// What was opened.

@@ -119,9 +119,9 @@ impl Place<'_> {
             self.record.len() - 32 * sizes.scale + (self.chunk * 16 + self.row) * sizes.scale;
         if dtype.block_len() == 1 {
             let size = dtype.block_bytes();
-            for (i, value) in bytes[first * size..][..n * size].chunks_exact(size).enumerate() {
-                let at = lane(i / 8) * sizes.eight + i % 8 * size;
-                self.record[at..at + size].copy_from_slice(value);
+            for (quarter, eight) in bytes[first * size..][..n * size].chunks(8 * size).enumerate() {
+                let at = lane(quarter) * sizes.eight;
+                self.record[at..at + eight.len()].copy_from_slice(eight);
             }
             return;
         }

@@ -1,0 +1,122 @@
+//! What the kernels reach on a device, beside what its memory allows: `figures [FOLDER]`, where
+//! FOLDER holds compiled images.
+//!
+//! Forwards of the shape of Llama-3.1-8B with random BF16 weights, made of the port's operations
+//! as a model makes them. Four layers have weights of their own and are run eight times each: far
+//! more bytes than a cache holds. `figures --check` runs a tiny shape on the CPU, to see that the
+//! program is sound.
+
+mod forward;
+
+use echo_core::port::{Data, Element, Kernels, Mat};
+use echo_core::{DeviceError, Limits};
+use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
+use forward::{Forward, Shape};
+use std::time::Instant;
+
+const LLAMA_8B: Shape = Shape {
+    hidden: 4096,
+    n_q: 32,
+    n_kv: 8,
+    dim: 128,
+    ffn: 14336,
+    vocab: 128_256,
+    layers: 32,
+    distinct: 4,
+};
+const TINY: Shape =
+    Shape { hidden: 64, n_q: 4, n_kv: 2, dim: 16, ffn: 96, vocab: 200, layers: 4, distinct: 2 };
+/// Committed positions of each sequence.
+const CONTEXT: usize = 512;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arg = std::env::args().nth(1);
+    if arg.as_deref() == Some("--check") {
+        let cpu = CpuKernels::new(CpuOptions::default());
+        return Ok(figures(&cpu, TINY, 1 << 10, 1)?);
+    }
+    let cache = arg.map(Into::into);
+    let cuda = Cuda::open(&CudaOptions { ordinal: 0, cache }, &mut |_| ())?;
+    println!("device: {}", cuda.info());
+    Ok(figures(&CudaKernels::new(Box::new(cuda)), LLAMA_8B, 1 << 16, 21)?)
+}
+
+fn figures(
+    kernels: &dyn Kernels,
+    shape: Shape,
+    copied: usize,
+    repeats: usize,
+) -> Result<(), DeviceError> {
+    let bandwidth = copy_bandwidth(kernels, copied, shape.hidden, repeats)?;
+    println!("copy bandwidth: {:.0} GB/s", bandwidth / 1e9);
+    let rows_max = 256;
+    let limits = Limits {
+        rows_max,
+        tree_max: 64,
+        kv_slots: 64 * (CONTEXT + 64),
+        context_max: CONTEXT + 64,
+        ..Limits::usual(64, CONTEXT + 64)
+    };
+    let start = Instant::now();
+    let mut forward = Forward::new(kernels, shape, &limits)?;
+    println!("weights made and copied in {:.1} s", start.elapsed().as_secs_f64());
+    let bytes = shape.bytes() as f64;
+    let mut one = 0.0;
+    for (seqs, rows) in [(1, 1), (1, 8), (1, 16), (1, 32), (1, 64), (16, 1), (64, 1), (64, 4)] {
+        let taken = median(repeats, || forward.run(seqs, rows, CONTEXT))?;
+        if one == 0.0 {
+            one = taken;
+        }
+        let (ms, of_one, of_bound) = (taken * 1e3, taken / one, bytes / bandwidth / taken * 100.0);
+        println!(
+            "{seqs:>3} sequences x {rows:>2} rows: {ms:8.3} ms a forward, {of_one:.2} of one row, \
+             {of_bound:.0} % of the bound by copying the weights' bytes"
+        );
+    }
+    let (rows, repeats) = (256, repeats.min(11));
+    let taken = median(repeats, || forward.products(rows))?;
+    let flops = 2.0 * rows as f64 * shape.products() as f64;
+    println!(
+        "products alone, {rows} rows: {:.3} ms, {:.0} TFLOP/s of useful work",
+        taken * 1e3,
+        flops / taken / 1e12
+    );
+    Ok(())
+}
+
+/// Bytes per second, read and written, of copying rows.
+fn copy_bandwidth(
+    kernels: &dyn Kernels,
+    rows: usize,
+    width: usize,
+    repeats: usize,
+) -> Result<f64, DeviceError> {
+    let from = Mat::new(kernels.alloc(Element::F32, rows * width, "copied")?, width);
+    let into = Mat::new(kernels.alloc(Element::F32, rows * width, "copied")?, width);
+    let index = kernels.alloc(Element::U32, rows, "rows")?;
+    let numbers: Vec<u32> = (0..rows as u32).collect();
+    kernels.write(index, 0, Data::U32(&numbers))?;
+    let taken = median(repeats, || {
+        kernels.gather_rows(rows, index, from, into)?;
+        kernels.read(into.buffer, 0, &mut [0.0])
+    })?;
+    Ok((2 * 4 * rows * width) as f64 / taken)
+}
+
+/// Seconds of the median of `repeats` runs, after two that do not count.
+fn median(
+    repeats: usize,
+    mut run: impl FnMut() -> Result<(), DeviceError>,
+) -> Result<f64, DeviceError> {
+    let mut seconds = Vec::new();
+    for i in 0..repeats + 2 {
+        let start = Instant::now();
+        run()?;
+        if i >= 2 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}
