@@ -1,8 +1,9 @@
 //! Which device computes: the processor, or a GPU through wgpu or CUDA.
 
+use crate::cuda;
 use crate::engine_args::EngineArgs;
 use crate::registry;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use echo_core::Kernels;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_kernels_wgpu::{Choice, WgpuKernels, WgpuOptions};
@@ -26,14 +27,24 @@ impl Backend {
     /// Opens the device that `--backend` means.
     pub(crate) fn open(args: &EngineArgs) -> Result<Backend> {
         match args.backend.as_str() {
-            // A GPU that can't be opened is no reason to go without a model.
-            "auto" if may_have_gpu() => wgpu(Choice::Gpu).or_else(|_| cpu(args)),
-            "auto" | "cpu" => cpu(args),
+            "auto" => auto(args),
+            "cpu" => cpu(args),
             "wgpu" => wgpu(Choice::Any),
-            "cuda" => bail!("the CUDA backend is not built yet; try --backend cpu"),
+            "cuda" => cuda::open().context("--backend cuda; try --backend cpu"),
             name => Err(registry::unknown("backend", name, &BACKENDS)),
         }
     }
+}
+
+/// CUDA if there is a device, else a GPU through wgpu, else the CPU. A GPU that can't be opened is
+/// no reason to go without a model, but a CUDA device that is there and does not open is told.
+fn auto(args: &EngineArgs) -> Result<Backend> {
+    match cuda::open() {
+        Ok(backend) => return Ok(backend),
+        Err(error) if error.is_absent() => {}
+        Err(error) => eprintln!("note: going on without CUDA: {error}"),
+    }
+    if may_have_gpu() { wgpu(Choice::Gpu).or_else(|_| cpu(args)) } else { cpu(args) }
 }
 
 /// The threads that `args` gives the processor's kernels, and the host's side of any device.

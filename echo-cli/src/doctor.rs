@@ -1,5 +1,6 @@
 //! `echo-llm doctor`: what this machine offers.
 
+use crate::cuda;
 use crate::model;
 use anyhow::Result;
 use echo_kernels_cpu::{CpuOptions, Isa};
@@ -12,7 +13,7 @@ pub(crate) fn run() -> Result<()> {
     writeln!(out, "threads       {} may be used", CpuOptions::default().threads)?;
     let names: Vec<String> = Isa::available().iter().map(ToString::to_string).collect();
     writeln!(out, "cpu kernels   {} (used: {})", names.join(", "), Isa::detect())?;
-    writeln!(out, "cuda          not built in")?;
+    writeln!(out, "cuda          {}", cuda::describe())?;
     let found = echo_kernels_wgpu::adapters();
     if found.is_empty() {
         writeln!(out, "wgpu          no device; is a Vulkan driver installed?")?;

@@ -5,6 +5,7 @@
 mod backend;
 mod bench;
 mod calibrate;
+mod cuda;
 mod doctor;
 mod engine_args;
 mod harvest;
