@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Interleave(Interleave),
     Fuzz(Fuzz),
     Soak(Soak),
+    BundleGpu(BundleGpu),
 }
 
 /// Writes KERNELS.md, the table of kernels and backends, from what is in the tree.
@@ -36,6 +37,10 @@ pub(crate) struct Kernels {
     /// Write nothing; fail if KERNELS.md is not up to date
     #[arg(long)]
     pub(crate) check: bool,
+    /// Write nothing; compile the CUDA sources for every supported architecture, with NVIDIA's
+    /// run-time compiler from the Python package nvidia-cuda-nvrtc. Needs no device
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) cuda: bool,
 }
 
 /// Puts the default model (SmolLM2-135M-Instruct, Q4_1, 98 MB) into the cache.
@@ -116,6 +121,20 @@ pub(crate) struct Soak {
     pub(crate) seconds: u32,
 }
 
+/// Makes a folder that measures the CUDA backend on a machine with a GPU and without cargo.
+///
+/// Holds the programs, the kernels compiled for common devices, and the script measure.sh, which
+/// runs everything in under ten minutes and explains itself at its head.
+#[derive(Args, Debug)]
+pub(crate) struct BundleGpu {
+    /// Where the folder is made
+    #[arg(long, default_value = "target/bundle-gpu", value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// Put the default model into it, fetched if it is missing (98 MB)
+    #[arg(long)]
+    pub(crate) model: bool,
+}
+
 /// Prints what clap found; for an unknown command also the known ones.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     // A closed pipe is nobody's fault, and there is nowhere left to report it.
@@ -144,8 +163,18 @@ mod tests {
 
     #[test]
     fn every_command_is_listed_for_who_mistypes_one() {
-        let known =
-            ["check", "tidy", "kernels", "fetch", "test", "bench", "interleave", "fuzz", "soak"];
+        let known = [
+            "check",
+            "tidy",
+            "kernels",
+            "fetch",
+            "test",
+            "bench",
+            "interleave",
+            "fuzz",
+            "soak",
+            "bundle-gpu",
+        ];
         assert_eq!(known_commands(), known);
     }
 

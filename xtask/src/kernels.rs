@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::fs;
 
 use crate::Outcome;
-use crate::cargo::root;
+use crate::cargo::{cargo, root, run as run_command};
 use crate::flags::Kernels;
+use crate::nvrtc;
 use crate::tidy::Tree;
 
 /// Where the port is declared.
@@ -44,12 +45,7 @@ pub(crate) const BACKENDS: [Backend; 4] = [
         extension: "rs",
         absent: None,
     },
-    Backend {
-        name: "cuda",
-        folder: "echo-kernels-cuda/cu",
-        extension: "cu",
-        absent: Some("the backend is not written yet"),
-    },
+    Backend { name: "cuda", folder: "echo-kernels-cuda/cu", extension: "cu", absent: None },
     Backend {
         name: "wgpu",
         folder: "echo-kernels-wgpu/wgsl",
@@ -88,10 +84,20 @@ pub(crate) fn run(flags: &Kernels) -> Outcome {
     if flags.check {
         return verify();
     }
+    if flags.cuda {
+        return compile();
+    }
     let table = render(&Tree::read(root())?);
     fs::write(root().join(TABLE), table).map_err(|e| format!("cannot write {TABLE}: {e}"))?;
     println!("kernels: wrote {TABLE}");
     Ok(())
+}
+
+/// Compiles the CUDA sources for every architecture they are written for; needs no device.
+fn compile() -> Outcome {
+    let mut test = cargo(&["test", "--package", "echo-kernels-cuda", "--test", "compile"]);
+    test.args(["--", "--nocapture"]).envs(nvrtc::environment()?);
+    run_command(&mut test)
 }
 
 /// Fails if KERNELS.md is not what [`run`] would write.

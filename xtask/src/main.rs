@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bundle_gpu;
 mod cargo;
 mod check;
 mod fetch;
@@ -12,6 +13,7 @@ mod flags;
 mod fuzz;
 mod interleave;
 mod kernels;
+mod nvrtc;
 mod soak;
 mod test;
 mod tidy;
@@ -51,5 +53,6 @@ fn run(command: Command) -> Outcome {
         Command::Interleave(flags) => interleave::run(&flags),
         Command::Fuzz(flags) => fuzz::run(&flags),
         Command::Soak(flags) => soak::run(&flags),
+        Command::BundleGpu(flags) => bundle_gpu::run(&flags),
     }
 }
