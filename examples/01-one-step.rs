@@ -38,7 +38,14 @@ fn main() {
     let mut packed = Packed::new(&limits);
     packed.begin(tree.view());
     let slots: Vec<u32> = (0..16).collect();
-    let rows = SeqRows { seq: 0, cached: &[], context: &tokens[..2], root: true, slots: &slots };
+    let rows = SeqRows {
+        seq: 0,
+        cached: &[],
+        context: &tokens[..2],
+        root: true,
+        scored: false,
+        slots: &slots,
+    };
     packed.push_seq(tree.view(), &plan, rows);
 
     // Ask the target once, and walk along its answers.

@@ -106,7 +106,11 @@ fn pack(packed: &mut Packed, tree: &SuperTree, plan: &Plan, slots: &[Slot]) {
     packed.begin(tree);
     for &seq in &tree.seq[..tree.roots()] {
         let cached = &slots[..KV_LEN];
-        packed.push_seq(tree, plan, SeqRows { seq, cached, context: &[], root: true, slots });
+        packed.push_seq(
+            tree,
+            plan,
+            SeqRows { seq, cached, context: &[], root: true, scored: false, slots },
+        );
     }
     black_box(packed.view());
 }

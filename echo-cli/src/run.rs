@@ -1,19 +1,15 @@
 //! `echo-llm run`: generate from a prompt, or chat.
 
+use crate::assemble;
 use crate::engine_args::EngineArgs;
-use crate::known::Known;
-use crate::registry;
 use crate::setup::Loaded;
-use crate::team::Team;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_core::{Sampling, Token};
 use echo_model::template::{ChatTemplate, Message};
 use echo_model::tokenizer::Specials;
 use echo_runtime::Stream;
-use echo_runtime::{
-    Engine, Event, FinishReason, Handle, Options, Parts, Request, StepStats, Stops,
-};
+use echo_runtime::{Event, FinishReason, Handle, Options, Request, StepStats, Stops};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,7 +105,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let prompt = if interactive { String::new() } else { read_prompt(args.prompt.as_deref())? };
     let loaded = Loaded::open(&args.engine)?;
     let template = if args.raw { None } else { Some(loaded.template().context("try --raw")?) };
-    let (handle, thread) = Handle::spawn(engine(args, &loaded)?);
+    let seqs = usize::from(args.batch);
+    let engine = assemble::engine(&args.engine, &loaded, seqs, Options::default())?;
+    let (handle, thread) = Handle::spawn(engine);
     let stop = stop_on_ctrl_c();
     let session = Session { args, loaded: &loaded, template, handle: &handle, stop: &stop };
     let result = if interactive { session.chat() } else { session.answer_once(&prompt) };
@@ -129,28 +127,6 @@ fn read_prompt(prompt: Option<&str>) -> Result<String> {
             Ok(text)
         }
     }
-}
-
-fn engine(args: &RunArgs, loaded: &Loaded) -> Result<Engine> {
-    let flags = &args.engine;
-    let limits = flags.limits(usize::from(args.batch), loaded.checkpoint.config().context);
-    limits.check()?;
-    let mut team = Team::load(loaded, &limits, [flags.drafter.as_str()])?;
-    let gate = flags.gate();
-    let policies = (gate.as_str(), flags.solver.as_str());
-    let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
-    let learner = registry::learner(&gate, known.as_ref());
-    let gate = registry::gate(&gate, known.as_ref())?;
-    let solver = registry::solver(&flags.solver, &limits, known.as_ref())?;
-    let (target, drafter) = team.lend(&flags.drafter);
-    let vocab = Arc::clone(&loaded.tokenizer) as _;
-    let parts = Parts { target, drafter, gate, solver, vocab };
-    let options = Options { budget: flags.budget, ..Options::default() };
-    let mut engine = Engine::new(parts, limits, options)?;
-    if let Some(learner) = learner {
-        engine.set_learner(learner);
-    }
-    Ok(engine)
 }
 
 /// The first Ctrl-C ends the answer, a second one the program.
@@ -246,8 +222,8 @@ impl Session<'_> {
         let mut out = std::io::stdout();
         let mut answer = String::new();
         for event in stream {
-            let text = match &event {
-                Event::Token { text, .. } | Event::Finished { text, .. } => text,
+            let (Event::Token { text, .. } | Event::Finished { text, .. }) = &event else {
+                continue;
             };
             out.write_all(text.as_bytes())?;
             out.flush()?;

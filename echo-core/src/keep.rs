@@ -60,6 +60,11 @@ impl Keep {
         self.children[i]
     }
 
+    /// Children that all nodes together may have.
+    pub fn n_children(&self) -> u64 {
+        self.children.iter().map(|&children| u64::from(children)).sum()
+    }
+
     /// Number of frontier nodes the mask covers.
     pub fn len(&self) -> usize {
         self.children.len()

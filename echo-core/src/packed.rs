@@ -40,7 +40,8 @@ pub struct PackedView<'a> {
     pub table: &'a [Slot],
     /// First entry of each sequence in `table` and, last, its length, `[n_seqs + 1]`.
     pub table_start: &'a [u32],
-    /// Rows that want a verdict, ascending, `[n_sampled]`: roots and drafted rows.
+    /// Rows that want a verdict, ascending, `[n_sampled]`: roots, drafted rows, and the context
+    /// rows of a prompt that is scored.
     pub sampled: &'a [u32],
 }
 

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::commit::Ledger;
 use crate::kv::Kv;
 use crate::output::{FinishReason, Finished, Output};
+use crate::request::Request;
 use crate::sequence::Sequence;
 use echo_core::{Drafter, PackedView};
 use std::collections::VecDeque;
@@ -11,21 +12,40 @@ use std::collections::VecDeque;
 /// Sequences that wait for a place, oldest first.
 pub(crate) type Queue = VecDeque<Box<Sequence>>;
 
-/// Makes sure that every live sequence can get a slot, then seats those that wait, oldest first,
-/// while places and slots last.
-pub(crate) fn admit(queue: &mut Queue, batch: &mut Batch, kv: &mut Kv, drafter: &mut dyn Drafter) {
+/// Makes sure that every live sequence can get a slot, then seats those that wait, in fair order,
+/// while places and slots last. Returns how many lost their places.
+pub(crate) fn admit(
+    queue: &mut Queue,
+    batch: &mut Batch,
+    kv: &mut Kv,
+    drafter: &mut dyn Drafter,
+) -> usize {
+    let mut preempted = 0;
     while kv.n_available() < batch.n_live() {
         preempt_youngest(queue, batch, kv, drafter);
+        preempted += 1;
     }
-    while let (Some(seq), Some(next)) = (batch.vacancy(), queue.front()) {
+    while let (Some(seq), Some(at)) = (batch.vacancy(), first(queue, batch)) {
+        let next = &queue[at];
         // One slot for each token it has, one for its next, and one for everybody already there.
         let wanted = next.tokens.len() + 1 + batch.n_live();
         if batch.n_live() > 0 && kv.n_available() < wanted {
             break;
         }
-        let sequence = queue.pop_front().expect("it was just looked at");
+        let sequence = queue.remove(at).expect("it was just looked at");
         batch.seat(seq, sequence, kv);
     }
+    preempted
+}
+
+/// Who of those that wait is next: of the party with the fewest places, the most urgent, and of
+/// these the oldest.
+fn first(queue: &Queue, batch: &Batch) -> Option<usize> {
+    let rank = |sequence: &Sequence| {
+        let Request { party, priority, .. } = sequence.request;
+        (batch.n_live_of(party), priority, sequence.id)
+    };
+    (0..queue.len()).min_by_key(|&at| rank(&queue[at]))
 }
 
 /// Takes the youngest sequence from its place. The oldest fits alone (its request was checked for

@@ -67,6 +67,12 @@ impl Batch {
         self.n_live
     }
 
+    /// Number of live sequences of one party.
+    pub(crate) fn n_live_of(&self, party: u16) -> usize {
+        let live = self.live.iter().flatten();
+        live.filter(|sequence| sequence.request.party == party).count()
+    }
+
     /// Places of live sequences, ascending.
     pub(crate) fn places(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.live.len() as u32).filter(|&seq| self.live[seq as usize].is_some())
@@ -117,7 +123,8 @@ impl Batch {
         self.n_tokens[place] = tokens.len() as u32;
         let mut at = ROOT;
         let mut cached = 0;
-        while cached + BLOCK < tokens.len() {
+        // Cached positions have no rows, and so no scores.
+        while !sequence.scores() && cached + BLOCK < tokens.len() {
             let Some(block) = kv.cache.find(at, &tokens[cached..cached + BLOCK]) else { break };
             let here = start + cached;
             self.slots[here..here + BLOCK].copy_from_slice(kv.cache.slots(block));

@@ -5,9 +5,10 @@
 //! forward gave.
 
 use crate::batch::Batch;
-use crate::output::{Committed, FinishReason, Output};
+use crate::by_depth::ByDepth;
+use crate::output::{Committed, FinishReason, Output, Scored, Usage};
 use crate::pool::Lease;
-use echo_core::{Limits, SuperTreeView, Token, Verdicts, Vocab};
+use echo_core::{Limits, PackedView, SuperTreeView, Token, Verdicts, Vocab};
 use echo_tree::{Packed, Paths};
 
 /// What a commit leaves for the stages after it.
@@ -19,6 +20,10 @@ pub(crate) struct Ledger {
     pub(crate) n_committed: usize,
     /// Drafted rows among the kept ones.
     pub(crate) n_accepted: usize,
+    /// Sequences with drafted rows.
+    pub(crate) n_drafts: usize,
+    /// Nodes drafted, verified and accepted by all sequences, depth by depth.
+    pub(crate) by_depth: ByDepth,
 }
 
 impl Ledger {
@@ -29,6 +34,8 @@ impl Ledger {
             ended: Vec::with_capacity(seqs),
             n_committed: 0,
             n_accepted: 0,
+            n_drafts: 0,
+            by_depth: ByDepth::default(),
         }
     }
 
@@ -48,6 +55,8 @@ impl Ledger {
         self.ended.clear();
         self.n_committed = 0;
         self.n_accepted = 0;
+        self.n_drafts = 0;
+        self.by_depth = ByDepth::default();
     }
 }
 
@@ -66,12 +75,11 @@ pub(crate) fn commit(
 ) {
     let rows = packed.view();
     ledger.reset(rows.rows());
-    for &seq in &tree.seq[tree.roots()..] {
-        batch.sequence_mut(seq).usage.drafted += 1;
-    }
+    count_drafted(tree, batch, ledger);
     for (seq, _) in (1..tree.levels().min(2)).flat_map(|depth| tree.families(depth)) {
         batch.note_wait(seq, false);
     }
+    score(packed, verdicts, batch, out);
     let mut p = 0;
     for (s, &seq) in rows.seqs.iter().enumerate() {
         let committed = rows.row_start[s] as usize..rows.drafted_start[s] as usize;
@@ -79,6 +87,7 @@ pub(crate) fn commit(
         batch.append_slots(seq, lease.keep(committed, seq));
         if !rows.drafted(s).is_empty() {
             batch.note_wait(seq, true);
+            ledger.n_drafts += 1;
         }
         if p == paths.len() || paths.seq(p) != seq {
             continue;
@@ -100,16 +109,76 @@ pub(crate) fn commit(
         if end.is_none() && paths.faulty(p) {
             end = Some(FinishReason::Faulty);
         }
-        let n_accepted = n_committed.max(1) - 1;
-        let usage = &mut batch.sequence_mut(seq).usage;
-        usage.steps += usize::from(n_committed > 0);
-        usage.output_tokens += n_committed;
-        usage.verified += rows.drafted(s).len();
-        usage.accepted += n_accepted;
-        ledger.n_committed += n_committed;
-        ledger.n_accepted += n_accepted;
+        count(rows, s, n_committed, &mut batch.sequence_mut(seq).usage, ledger);
         ledger.ended.extend(end.map(|reason| (seq, reason)));
         p += 1;
+    }
+}
+
+/// Counts what was drafted in this step.
+fn count_drafted(tree: SuperTreeView<'_>, batch: &mut Batch, ledger: &mut Ledger) {
+    for depth in 1..tree.levels() {
+        let at = ByDepth::place(depth);
+        for &seq in &tree.seq[tree.level(depth)] {
+            let usage = &mut batch.sequence_mut(seq).usage;
+            usage.drafted += 1;
+            usage.by_depth.drafted[at] += 1;
+        }
+        ledger.by_depth.drafted[at] += tree.level(depth).len() as u64;
+    }
+}
+
+/// Counts what the sequence with the rows number `s` had verified and committed.
+fn count(
+    rows: PackedView<'_>,
+    s: usize,
+    n_committed: usize,
+    usage: &mut Usage,
+    ledger: &mut Ledger,
+) {
+    let n_accepted = n_committed.max(1) - 1;
+    usage.steps += usize::from(n_committed > 0);
+    usage.output_tokens += n_committed;
+    usage.verified += rows.drafted(s).len();
+    usage.accepted += n_accepted;
+    ledger.n_committed += n_committed;
+    ledger.n_accepted += n_accepted;
+    for by_depth in [&mut usage.by_depth, &mut ledger.by_depth] {
+        for depth in 1..=n_accepted {
+            by_depth.accepted[ByDepth::place(depth)] += 1;
+        }
+        for row in rows.drafted(s) {
+            let root = rows.drafted_start[s] as usize - 1;
+            let depth = rows.position[row] - rows.position[root];
+            by_depth.verified[ByDepth::place(depth as usize)] += 1;
+        }
+    }
+}
+
+/// Gives out what the target makes of prompt tokens. After a preemption a prompt is read again;
+/// what was given out is not given out twice.
+fn score(packed: &Packed, verdicts: &Verdicts, batch: &mut Batch, out: &mut Output) {
+    let rows = packed.view();
+    let mut s = 0;
+    for (v, &row) in rows.sampled.iter().enumerate() {
+        let row = row as usize;
+        if packed.node_of(row).is_some() {
+            continue;
+        }
+        while !rows.rows_of(s).contains(&row) {
+            s += 1;
+        }
+        let position = rows.position[row] as usize + 1;
+        let token = batch.view().tokens(rows.seqs[s])[position];
+        let sequence = batch.sequence_mut(rows.seqs[s]);
+        if position != sequence.n_scored {
+            continue;
+        }
+        sequence.n_scored += 1;
+        let start = out.top.len();
+        out.top.extend_from_slice(verdicts.top_of(v));
+        let log_prob = verdicts.log_prob[v];
+        out.scored.push(Scored { id: sequence.id, token, log_prob, top: start..out.top.len() });
     }
 }
 

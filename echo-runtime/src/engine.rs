@@ -3,7 +3,7 @@
 use crate::admit::{Queue, end, leave};
 use crate::batch::Batch;
 use crate::buffers::Buffers;
-use crate::kv::Kv;
+use crate::kv::{Kv, KvUse};
 use crate::learning::Learning;
 use crate::meter::{Meter, StepStats};
 use crate::options::Options;
@@ -182,6 +182,11 @@ impl Engine {
     /// Requests that wait for a place.
     pub fn n_waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How its KV slots are used.
+    pub fn kv_use(&self) -> KvUse {
+        self.kv.usage()
     }
 
     /// The limits it was made with.

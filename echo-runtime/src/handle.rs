@@ -87,6 +87,13 @@ impl Handle {
         Ok(Ticket { number: ticket, commands: self.commands.clone() })
     }
 
+    /// Has `observer` look at the engine after every step that ran a forward, for meters and
+    /// traces. Decoding waits for it, so it may only count and copy; one that panics is let go.
+    pub fn observe(&self, observer: impl FnMut(&Engine) + Send + 'static) {
+        // An engine that is gone takes no steps to look at.
+        let _ = self.commands.send(Command::Observe { observer: Box::new(observer) });
+    }
+
     /// What the engine thread looked like after its last round.
     pub fn snapshot(&self) -> Snapshot {
         *self.shared.snapshot.lock()
@@ -106,6 +113,11 @@ impl Handle {
     /// The limits of the engine.
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    /// Requests that may wait for a place.
+    pub fn queue_max(&self) -> usize {
+        self.shared.queue_max
     }
 
     /// Counts and times of all steps so far.

@@ -22,7 +22,8 @@ pub(crate) fn lay_out(
         let cached = view.slots(seq);
         let context = schedule.chunk(seq) - usize::from(root);
         let context = &view.tokens(seq)[cached.len()..cached.len() + context];
-        let rows = SeqRows { seq, cached, context, root, slots: &slots[used..] };
+        let scored = batch.sequence(seq).scores();
+        let rows = SeqRows { seq, cached, context, root, scored, slots: &slots[used..] };
         used += packed.push_seq(tree, plan, rows);
     }
     debug_assert_eq!(used, slots.len(), "the lease is exactly the rows");

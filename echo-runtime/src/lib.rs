@@ -17,6 +17,7 @@
 mod admit;
 mod batch;
 mod buffers;
+mod by_depth;
 mod commit;
 mod conduct;
 mod door;
@@ -49,12 +50,14 @@ mod sync;
 mod text;
 mod worker;
 
+pub use by_depth::ByDepth;
 pub use engine::Engine;
 pub use handle::Handle;
+pub use kv::KvUse;
 pub use meter::{Stage, StepStats};
 pub use no_draft::NoDraft;
 pub use options::Options;
-pub use output::{Committed, FinishReason, Finished, Output, Usage};
+pub use output::{Committed, FinishReason, Finished, Output, Scored, Usage};
 pub use ports::Parts;
 pub use profile::{Profile, profile};
 pub use profile_draft::profile_draft;

@@ -1,7 +1,8 @@
 //! What a step cost, stage by stage.
 
+use crate::by_depth::ByDepth;
 use crate::commit::Ledger;
-use echo_core::{Load, PackedView, SuperTreeView};
+use echo_core::{Keep, Load, PackedView, SuperTreeView};
 use std::time::{Duration, Instant};
 
 /// The stages of a step that are timed.
@@ -64,6 +65,8 @@ pub struct StepStats {
     pub drafted: usize,
     /// Draft passes: levels grown.
     pub levels: usize,
+    /// Sequences for which at least one drafted row was verified, step by step.
+    pub drafts: usize,
     /// Drafted rows verified.
     pub verified: usize,
     /// Drafted rows whose token was committed.
@@ -73,12 +76,27 @@ pub struct StepStats {
     /// Times that a gate, solver or drafter panicked, stalled or broke the rules. The step is then
     /// finished with one row per sequence.
     pub policy_faults: usize,
+    /// Tree rows that the budget allowed, roots included; [`StepStats::used`] of them were taken.
+    pub granted: usize,
+    /// Sequences that lost their places to others.
+    pub preemptions: usize,
+    /// Drafted, verified and accepted nodes, depth by depth.
+    pub by_depth: ByDepth,
+    /// Steps in which the gate looked at a depth, by depth from 0.
+    pub gate_looks: [u64; ByDepth::DEPTHS],
+    /// Steps in which it then closed or narrowed at least one node of that depth.
+    pub gate_fires: [u64; ByDepth::DEPTHS],
 }
 
 impl StepStats {
     /// Rows of all forwards.
     pub fn rows(&self) -> usize {
         self.context_rows + self.seqs + self.verified
+    }
+
+    /// Tree rows of all forwards: roots and drafted rows.
+    pub fn used(&self) -> usize {
+        self.seqs + self.verified
     }
 
     /// Drafted rows that were verified in vain.
@@ -98,18 +116,19 @@ impl StepStats {
 
     /// Adds another's counts and times.
     pub fn add(&mut self, other: &StepStats) {
-        self.combine(other, |sum, n| *sum += n, |sum, time| *sum += time);
+        self.combine(other, |sum, n| *sum += n, |sum, n| *sum += n, |sum, time| *sum += time);
     }
 
     /// Takes an earlier account away, leaving what happened since.
     pub fn subtract(&mut self, earlier: &StepStats) {
-        self.combine(earlier, |sum, n| *sum -= n, |sum, time| *sum -= time);
+        self.combine(earlier, |sum, n| *sum -= n, |sum, n| *sum -= n, |sum, time| *sum -= time);
     }
 
     fn combine(
         &mut self,
         other: &StepStats,
         count: impl Fn(&mut usize, usize),
+        by_depth: impl Fn(&mut u64, u64),
         time: impl Fn(&mut Duration, Duration),
     ) {
         count(&mut self.steps, other.steps);
@@ -120,10 +139,20 @@ impl StepStats {
         count(&mut self.context_rows, other.context_rows);
         count(&mut self.drafted, other.drafted);
         count(&mut self.levels, other.levels);
+        count(&mut self.drafts, other.drafts);
         count(&mut self.verified, other.verified);
         count(&mut self.accepted, other.accepted);
         count(&mut self.committed, other.committed);
         count(&mut self.policy_faults, other.policy_faults);
+        count(&mut self.granted, other.granted);
+        count(&mut self.preemptions, other.preemptions);
+        self.by_depth.combine(&other.by_depth, &by_depth);
+        for (own, other) in self.gate_looks.iter_mut().zip(other.gate_looks) {
+            by_depth(own, other);
+        }
+        for (own, other) in self.gate_fires.iter_mut().zip(other.gate_fires) {
+            by_depth(own, other);
+        }
     }
 }
 
@@ -138,11 +167,6 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// The moving average of [`Load::accepted`].
-    pub(crate) fn accepted(&self) -> Option<f32> {
-        self.accepted
-    }
-
     /// Books the faults of the plug-ins in the last step, whether it failed or not.
     pub(crate) fn policy_faults(&mut self, n: usize) {
         self.last.policy_faults = n;
@@ -164,11 +188,29 @@ pub(crate) struct Clock<'a> {
 }
 
 impl Clock<'_> {
+    /// The moving average of [`Load::accepted`].
+    pub(crate) fn accepted(&self) -> Option<f32> {
+        self.meter.accepted
+    }
+
     /// Books the time since the last lap on `stage`.
     pub(crate) fn lap(&mut self, stage: Stage) {
         let now = Instant::now();
         self.meter.last.time[stage as usize] += now - self.since;
         self.since = now;
+    }
+
+    /// Notes sequences that lost their places.
+    pub(crate) fn preempted(&mut self, n: usize) {
+        self.meter.last.preemptions = n;
+    }
+
+    /// Notes whether the gate, asked at `depth`, left less open than the `opened` children.
+    pub(crate) fn gated(&mut self, depth: usize, opened: u64, keep: &Keep) {
+        let last = &mut self.meter.last;
+        let at = depth.min(ByDepth::DEPTHS - 1);
+        last.gate_looks[at] += 1;
+        last.gate_fires[at] += u64::from(keep.n_children() < opened);
     }
 
     /// Books the rest on the commit, and the step's counts.
@@ -177,14 +219,18 @@ impl Clock<'_> {
         tree: SuperTreeView<'_>,
         packed: PackedView<'_>,
         load: Load,
+        granted: usize,
         ledger: &Ledger,
     ) {
         self.lap(Stage::Commit);
         let last = &mut self.meter.last;
         last.steps = 1;
+        last.granted = granted;
+        last.by_depth = ledger.by_depth;
         last.seqs = load.n_seqs;
         last.context_rows = load.context_rows;
         last.drafted = tree.len() - tree.roots();
+        last.drafts = ledger.n_drafts;
         last.levels = tree.levels() - 1;
         last.verified = packed.rows() - load.context_rows - load.n_seqs;
         last.accepted = ledger.n_accepted;

@@ -1,5 +1,6 @@
 //! What a step gives to the outside. Flat and reused: filling it allocates nothing after warm-up.
 
+use crate::by_depth::ByDepth;
 use echo_core::{DeviceError, Limits, SeqId, Token};
 use std::ops::Range;
 
@@ -42,9 +43,24 @@ pub struct Usage {
     pub accepted: usize,
     /// Times the sequence lost its place, to another or with its device, and was read again.
     pub preemptions: usize,
+    /// The three counts above, depth by depth.
+    pub by_depth: ByDepth,
 }
 
 impl Usage {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Usage) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.output_tokens += other.output_tokens;
+        self.steps += other.steps;
+        self.drafted += other.drafted;
+        self.verified += other.verified;
+        self.accepted += other.accepted;
+        self.preemptions += other.preemptions;
+        self.by_depth.combine(&other.by_depth, |own, other| *own += other);
+    }
+
     /// Tokens committed per forward, bonus token included.
     pub fn mean_accepted_len(&self) -> f64 {
         if self.steps == 0 { 0.0 } else { self.output_tokens as f64 / self.steps as f64 }
@@ -66,6 +82,19 @@ pub struct Committed {
     pub text: Range<usize>,
 }
 
+/// What the target makes of a prompt token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Whose prompt it is in.
+    pub id: SeqId,
+    /// The token.
+    pub token: Token,
+    /// Its log-probability after the tokens before it.
+    pub log_prob: f32,
+    /// Alternatives, in [`Output::top`].
+    pub top: Range<usize>,
+}
+
 /// A sequence that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
@@ -82,6 +111,8 @@ pub struct Finished {
 /// What one step committed, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
+    /// Prompt tokens with their scores, in order, all before the first token of their sequence.
+    pub scored: Vec<Scored>,
     /// Tokens, a sequence's own in order.
     pub committed: Vec<Committed>,
     /// Ends, each after all tokens of its sequence.
@@ -97,6 +128,7 @@ impl Output {
     pub fn with_capacity(limits: &Limits) -> Self {
         let (rows, seqs) = (limits.rows_max, limits.seqs_max);
         Output {
+            scored: Vec::with_capacity(rows),
             committed: Vec::with_capacity(rows),
             finished: Vec::with_capacity(seqs),
             text: String::with_capacity(rows * TEXT_BYTES),
@@ -106,6 +138,7 @@ impl Output {
 
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
+        self.scored.clear();
         self.committed.clear();
         self.finished.clear();
         self.text.clear();

@@ -84,7 +84,7 @@ fn lay_out(rows: usize, kv_len: usize, limits: &Limits) -> Packed {
         let slot = |position| (position * n_prefixes + seq % n_prefixes) as Slot;
         let cached: Vec<Slot> = (0..kv_len).map(slot).collect();
         let (seq, cached) = (seq as u32, cached.as_slice());
-        let rows = SeqRows { seq, cached, context: &[], root: true, slots: free };
+        let rows = SeqRows { seq, cached, context: &[], root: true, scored: false, slots: free };
         free = &free[packed.push_seq(tree.view(), &plan, rows)..];
     }
     packed

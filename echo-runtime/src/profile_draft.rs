@@ -93,7 +93,7 @@ impl Texts {
         for seq in 0..self.n as u32 {
             let context = &self.view().tokens(seq)[..TEXT - 1];
             let slots = self.view().slots(seq);
-            let rows = SeqRows { seq, cached: &[], context, root: false, slots };
+            let rows = SeqRows { seq, cached: &[], context, root: false, scored: false, slots };
             packed.push_seq(tree.view(), &plan, rows);
         }
         let mut verdicts = Verdicts::with_capacity(0, 0);

@@ -34,6 +34,13 @@ pub struct Request {
     pub draft_depth_max: Option<usize>,
     /// Drafted nodes verified for this request in one step at most; `None` leaves it to the engine.
     pub draft_nodes_max: Option<usize>,
+    /// Whether the prompt's tokens are scored: each but the first with its log-probability after
+    /// those before it, and this many alternatives. Such a prompt is read anew.
+    pub prompt_logprobs: Option<u32>,
+    /// Whose it is: places are shared evenly between parties while several wait.
+    pub party: u16,
+    /// Who of one party goes first: the lower, and of equals the older.
+    pub priority: i32,
     /// What its accepted tokens are worth beside other requests' when rows are short; finite and
     /// above 0, 1 is usual.
     pub draft_weight: f32,
@@ -54,6 +61,9 @@ impl Request {
             stops,
             draft_depth_max: None,
             draft_nodes_max: None,
+            prompt_logprobs: None,
+            party: 0,
+            priority: 0,
             draft_weight: 1.0,
         }
     }
@@ -75,6 +85,12 @@ impl Request {
         self.sampling
             .check(vocab.len(), limits.logprobs_max)
             .map_err(|e| RejectReason::BadParameter(e.to_string()))?;
+        let listed = self.prompt_logprobs.unwrap_or(0) as usize;
+        if listed > limits.logprobs_max {
+            let max = limits.logprobs_max;
+            let why = format!("prompt_logprobs is {listed}, at most {max}");
+            return Err(RejectReason::BadParameter(why));
+        }
         let weight = self.draft_weight;
         if !(weight.is_finite() && weight > 0.0) {
             let why = format!("draft_weight is {weight}, must be finite and above 0");

@@ -16,6 +16,8 @@ pub(crate) struct Sequence {
     /// has the tokens then.
     pub(crate) tokens: Vec<Token>,
     pub(crate) n_prompt: usize,
+    /// Prompt tokens whose scores were given out; the first has none.
+    pub(crate) n_scored: usize,
     /// Tokens it may have in all.
     pub(crate) n_max: usize,
     pub(crate) text: Text,
@@ -44,6 +46,7 @@ impl Sequence {
             request,
             tokens,
             n_prompt,
+            n_scored: 1,
             n_max,
             text: Text::new(),
             penalties,
@@ -51,5 +54,10 @@ impl Sequence {
             held: ROOT,
             n_borrowed: 0,
         }
+    }
+
+    /// Whether its prompt is to be scored, and was not yet to its end.
+    pub(crate) fn scores(&self) -> bool {
+        self.request.prompt_logprobs.is_some() && self.n_scored < self.n_prompt
     }
 }

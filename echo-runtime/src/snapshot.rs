@@ -1,6 +1,7 @@
 //! What callers may know of the engine's thread.
 
 use crate::engine::Engine;
+use crate::kv::KvUse;
 use crate::meter::StepStats;
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ pub struct Snapshot {
     pub n_live: usize,
     /// Requests that wait for a place.
     pub n_waiting: usize,
+    /// How the KV slots are used.
+    pub kv: KvUse,
     /// Times that a lost device was opened anew.
     pub reopened: usize,
     /// Whether a gate, solver or drafter was switched off for its faults.
@@ -33,6 +36,7 @@ impl Snapshot {
             last: *engine.last_step(),
             n_live: engine.n_live(),
             n_waiting: engine.n_waiting(),
+            kv: engine.kv_use(),
             reopened: engine.n_reopened(),
             has_part_off: engine.has_part_off(),
             rounds,

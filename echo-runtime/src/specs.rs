@@ -29,7 +29,8 @@ impl Specs {
     /// Makes room for batches full of sequences like this one, so that filling never has to.
     pub(crate) fn reserve(&mut self, penalties: &Penalties, limits: &Limits) {
         let (text, path) = penalties.edits_max(limits.depth_max);
-        let wanted = limits.seqs_max * text + limits.rows_max * path;
+        // A scored prompt row needs one edit.
+        let wanted = limits.seqs_max * text + limits.rows_max * path.max(1);
         // Between steps the edits are stale.
         self.edits.clear();
         self.edits.reserve(wanted);
@@ -46,6 +47,15 @@ impl Specs {
             let sequence = batch.sequence(seq);
             let sampling = &sequence.request.sampling;
             let mut edits = None;
+            let context =
+                |row: &usize| view.rows_of(s).contains(row) && packed.node_of(*row).is_none();
+            while let Some(row) = sampled.next_if(context) {
+                let position = view.position[row] + 1;
+                let next = batch.view().tokens(seq)[position as usize];
+                let logprobs = sequence.request.prompt_logprobs;
+                let edits = self.range(|edits| edits.push(certain(next)));
+                self.rows.push(SampleSpec { position, edits, logprobs, ..SampleSpec::GREEDY });
+            }
             while let Some(row) = sampled.next_if(|row| view.rows_of(s).contains(row)) {
                 let edits = *edits.get_or_insert_with(|| {
                     self.range(|edits| sequence.penalties.text_edits(edits))
@@ -87,4 +97,10 @@ impl Specs {
         }
         self.path.reverse();
     }
+}
+
+/// The edit by which the likeliest token is `token`: its log-probability, which is that of the
+/// unedited law, is then the one listed.
+fn certain(token: Token) -> TokenEdit {
+    TokenEdit { token, bias: f32::MAX, repetition: 1.0, penalty: 0.0 }
 }

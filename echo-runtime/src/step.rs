@@ -24,14 +24,14 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         buffers;
 
     // Who plays, and how the rows of committed tokens are divided.
-    let accepted = meter.accepted();
     let mut clock = meter.start();
-    admit(queue, batch, kv, drafter);
+    clock.preempted(admit(queue, batch, kv, drafter));
     schedule.divide(batch, limits, options, kv.n_available());
     if schedule.is_idle() {
         return Ok(());
     }
-    let load = schedule.load(batch, queue.len(), kv.n_available(), limits, accepted, *learnt);
+    let load =
+        schedule.load(batch, queue.len(), kv.n_available(), limits, clock.accepted(), *learnt);
     let rows = options.rows_for(load);
     clock.lap(Stage::Admit);
 
@@ -42,7 +42,9 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         let frontier = tree.view().frontier();
         open(frontier, limits.width_max, limits.beam_max, schedule.depth_cap(), keep);
         if gate.looks_at(depth) {
+            let opened = keep.n_children();
             gate.narrow(frontier, load, keep);
+            clock.gated(depth, opened, keep);
         }
         clock.lap(Stage::Gate);
         if keep.is_closed() {
@@ -76,11 +78,10 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
     clock.lap(Stage::Verify);
 
     // Settle: accepted slots and tokens join their sequences; what ended leaves.
-    let vocab = vocab.as_ref();
-    commit(tree.view(), packed, paths, verdicts, &mut lease, batch, vocab, ledger, out);
+    commit(tree.view(), packed, paths, verdicts, &mut lease, batch, vocab.as_ref(), ledger, out);
     drop(lease);
     drafter.settle(Settled { batch: batch.view(), packed: packed.view(), kept: ledger.kept() });
     retire(packed.view(), ledger, batch, kv, drafter, out);
-    clock.finish(tree.view(), packed.view(), load, ledger);
+    clock.finish(tree.view(), packed.view(), load, rows, ledger);
     Ok(())
 }

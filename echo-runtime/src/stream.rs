@@ -19,6 +19,15 @@ pub enum Event {
         /// Text that became certain with it; often empty, sometimes more than the token's own.
         text: String,
     },
+    /// A token of the prompt was scored.
+    Prompt {
+        /// The token.
+        token: Token,
+        /// Its log-probability after the tokens before it.
+        log_prob: f32,
+        /// Alternatives, most likely first.
+        top: Vec<(Token, f32)>,
+    },
     /// The text is complete; nothing follows.
     Finished {
         /// Why.
@@ -26,7 +35,7 @@ pub enum Event {
         /// Text that was held back.
         text: String,
         /// What it used.
-        usage: Usage,
+        usage: Box<Usage>,
     },
 }
 

@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// Takes a request's events, on the engine's thread.
 pub(crate) type Sink = Box<dyn FnMut(Event) + Send>;
 
+/// Looks at the engine after each step, on the engine's thread.
+pub(crate) type Observer = Box<dyn FnMut(&Engine) + Send>;
+
 /// What callers tell the engine's thread.
 pub(crate) enum Command {
     Submit {
@@ -28,6 +31,9 @@ pub(crate) enum Command {
     },
     Cancel {
         ticket: u64,
+    },
+    Observe {
+        observer: Observer,
     },
     /// Look at the door.
     Wake,
@@ -39,11 +45,12 @@ pub(crate) struct Worker {
     inbox: Receiver<Command>,
     shared: Arc<Shared>,
     streams: BTreeMap<SeqId, (u64, Sink)>,
+    observers: Vec<Observer>,
 }
 
 impl Worker {
     pub(crate) fn new(engine: Engine, inbox: Receiver<Command>, shared: Arc<Shared>) -> Self {
-        Worker { engine, inbox, shared, streams: BTreeMap::new() }
+        Worker { engine, inbox, shared, streams: BTreeMap::new(), observers: Vec::new() }
     }
 
     /// Works until the door is closed and everybody has left, and gives the engine back. A device
@@ -78,6 +85,7 @@ impl Worker {
             let advanced = self.engine.advance(&mut out);
             // Before the events: who has seen a request end finds its tokens counted.
             *self.shared.snapshot.lock() = Snapshot::of(&self.engine, round);
+            self.show();
             self.deliver(&mut out);
             advanced?;
         }
@@ -109,33 +117,52 @@ impl Worker {
                         self.engine.cancel(id, out);
                     }
                 }
+                Command::Observe { observer } => self.observers.push(observer),
                 Command::Wake => {}
             }
+        }
+    }
+
+    /// Shows a step that ran a forward to those who want to see it.
+    fn show(&mut self) {
+        if self.engine.last_step().steps > 0 {
+            let engine = &self.engine;
+            let see = |observer: &mut Observer| {
+                catch_unwind(AssertUnwindSafe(|| observer(engine))).is_ok()
+            };
+            self.observers.retain_mut(see);
         }
     }
 
     /// Gives each stream what the step committed for it. Who panics over it counts as gone.
     fn deliver(&mut self, out: &mut Output) {
         let mut gone = Vec::new();
-        for committed in &out.committed {
-            if let Some((_, sink)) = self.streams.get_mut(&committed.id) {
-                let event = Event::Token {
-                    token: committed.token,
-                    log_prob: committed.log_prob,
-                    top: out.top[committed.top.clone()].to_vec(),
-                    text: out.text_of(&committed.text).to_owned(),
-                };
-                if catch_unwind(AssertUnwindSafe(|| sink(event))).is_err() {
-                    gone.push(committed.id);
-                    self.dismiss(committed.id, None);
-                }
+        let scored = out.scored.iter().map(|scored| {
+            let top = out.top[scored.top.clone()].to_vec();
+            (scored.id, Event::Prompt { token: scored.token, log_prob: scored.log_prob, top })
+        });
+        let committed = out.committed.iter().map(|committed| {
+            let event = Event::Token {
+                token: committed.token,
+                log_prob: committed.log_prob,
+                top: out.top[committed.top.clone()].to_vec(),
+                text: out.text_of(&committed.text).to_owned(),
+            };
+            (committed.id, event)
+        });
+        for (id, event) in scored.chain(committed) {
+            if let Some((_, sink)) = self.streams.get_mut(&id)
+                && catch_unwind(AssertUnwindSafe(|| sink(event))).is_err()
+            {
+                gone.push(id);
+                self.dismiss(id, None);
             }
         }
         for finished in &out.finished {
             let event = Event::Finished {
                 reason: finished.reason.clone(),
                 text: out.text_of(&finished.text).to_owned(),
-                usage: finished.usage,
+                usage: Box::new(finished.usage),
             };
             self.dismiss(finished.id, Some(event));
         }
@@ -165,7 +192,7 @@ impl Worker {
     /// Ends those that are left, and those who are still on their way in.
     fn turn_away(&mut self, reason: &FinishReason) {
         let last = || {
-            let (text, usage) = (String::new(), Usage::default());
+            let (text, usage) = (String::new(), Box::<Usage>::default());
             Some(Event::Finished { reason: reason.clone(), text, usage })
         };
         for (_, (_, sink)) in std::mem::take(&mut self.streams) {

@@ -13,6 +13,8 @@ pub struct SeqRows<'a> {
     pub context: &'a [Token],
     /// Whether its root and the kept nodes below it follow the context.
     pub root: bool,
+    /// Whether verdicts are wanted at the context rows too: what the target makes of a prompt.
+    pub scored: bool,
     /// Slots for its new rows, one per row in their order: context, root, drafted rows in level
     /// order. May be longer than needed.
     pub slots: &'a [Slot],
@@ -108,12 +110,15 @@ impl Packed {
     /// Panics if the sequence brings no row, doesn't ascend, has no root in `tree` where
     /// `rows.root` says so (or the reverse), or exceeds the limits: bugs of the caller.
     pub fn push_seq(&mut self, tree: SuperTreeView<'_>, plan: &Plan, rows: SeqRows<'_>) -> usize {
-        let SeqRows { seq, cached, context, root, slots } = rows;
+        let SeqRows { seq, cached, context, root, scored, slots } = rows;
         assert!(self.seqs.last().is_none_or(|&last| last < seq), "sequences must ascend by place");
         assert!(root || !context.is_empty(), "place {seq} brings no row");
         let start = self.token.len();
         self.table.extend_from_slice(cached);
         for (i, &token) in context.iter().enumerate() {
+            if scored {
+                self.sampled.push(self.token.len() as u32);
+            }
             self.push_committed(token, cached.len() + i, slots[i]);
         }
         let planted = self.next_node(tree, 0, seq);
@@ -277,7 +282,7 @@ mod tests {
         let mut packed = Packed::new(&limits);
         packed.begin(tree.view());
         let mut push = |seq, cached: &[Slot], context: &[Token], root, slots: &[Slot]| {
-            let rows = SeqRows { seq, cached, context, root, slots };
+            let rows = SeqRows { seq, cached, context, root, scored: false, slots };
             packed.push_seq(tree.view(), &plan, rows)
         };
         assert_eq!(push(1, &[30, 31], &[70], true, &[1, 2, 3, 4, 5, 6, 7]), 6);

@@ -81,6 +81,12 @@ pub fn accept(tree: SuperTreeView<'_>, packed: &Packed, verdicts: &Verdicts, pat
     let mut verdict = 0;
     for (s, &seq) in view.seqs.iter().enumerate() {
         let drafted = view.drafted(s);
+        // Verdicts at context rows score a prompt and lead nowhere.
+        while view.sampled.get(verdict).is_some_and(|&row| {
+            view.rows_of(s).contains(&(row as usize)) && packed.node_of(row as usize).is_none()
+        }) {
+            verdict += 1;
+        }
         let next = view.sampled.get(verdict).map(|&row| row as usize);
         let Some(root) = next.filter(|&row| view.rows_of(s).contains(&row)) else {
             continue;
@@ -111,7 +117,7 @@ pub fn accept(tree: SuperTreeView<'_>, packed: &Packed, verdicts: &Verdicts, pat
         paths.faulty.push(faulty);
         verdict += 1 + drafted.len();
     }
-    assert_eq!(verdict, verdicts.len(), "sampled rows are roots and drafts");
+    assert_eq!(verdict, verdicts.len(), "sampled rows are scored, roots or drafts");
 }
 
 fn parent_row(tree: SuperTreeView<'_>, packed: &Packed, row: usize) -> Option<usize> {
@@ -152,7 +158,7 @@ mod tests {
         let mut packed = Packed::new(&LIMITS);
         packed.begin(tree.view());
         for (seq, context, root) in [(0, &[1][..], false), (1, &[], true), (2, &[], true)] {
-            let rows = SeqRows { seq, cached: &[], context, root, slots: &[0; 8] };
+            let rows = SeqRows { seq, cached: &[], context, root, scored: false, slots: &[0; 8] };
             packed.push_seq(tree.view(), &plan, rows);
         }
         let mut verdicts = Verdicts::default();

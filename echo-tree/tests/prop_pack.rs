@@ -88,6 +88,7 @@ impl Forward {
                     cached: &cached,
                     context: &context,
                     root: root.is_some(),
+                    scored: false,
                     slots: &new,
                 },
             );

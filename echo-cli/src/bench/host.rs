@@ -139,8 +139,14 @@ impl Scene {
         self.packed.begin(tree);
         let mut used = 0;
         for seq in 0..tree.roots() as u32 {
-            let rows =
-                SeqRows { seq, cached: &[], context: &[], root: true, slots: &self.slots[used..] };
+            let rows = SeqRows {
+                seq,
+                cached: &[],
+                context: &[],
+                root: true,
+                scored: false,
+                slots: &self.slots[used..],
+            };
             used += self.packed.push_seq(tree, &self.plan, rows);
         }
         let us = start.elapsed().as_secs_f64() * 1e6;

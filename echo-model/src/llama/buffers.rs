@@ -34,7 +34,8 @@ impl Buffers {
         limits: &Limits,
     ) -> Result<Self, DeviceError> {
         let rows = limits.rows_max;
-        let sampled_max = rows.min(limits.seqs_max * (1 + limits.tree_max));
+        // A prompt that is scored wants all of its rows.
+        let sampled_max = rows;
         let mat = |rows: usize, width: usize, what: &str| {
             let buffer = kernels.alloc(Element::F32, rows * width, what)?;
             Ok::<_, DeviceError>(Mat::new(buffer, width))

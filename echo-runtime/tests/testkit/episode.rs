@@ -227,5 +227,15 @@ fn request(dice: &mut Dice, shared: &[Token]) -> Request {
     let draft_depth_max = dice.pick(&[None, None, None, Some(0), Some(2)]);
     let draft_nodes_max = dice.pick(&[None, None, Some(0), Some(3)]);
     let draft_weight = dice.pick(&[1.0, 1.0, 0.1, 4.0]);
-    Request { prompt, sampling, stops, draft_depth_max, draft_nodes_max, draft_weight }
+    let (party, priority) = (dice.pick(&[0, 0, 1]), dice.pick(&[0, 0, -1, 3]));
+    Request {
+        sampling,
+        stops,
+        draft_depth_max,
+        draft_nodes_max,
+        draft_weight,
+        party,
+        priority,
+        ..Request::new(prompt)
+    }
 }
