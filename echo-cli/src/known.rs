@@ -8,6 +8,7 @@ use echo_budget::{Between, CostTable, Sample, Survival};
 use echo_core::Limits;
 use echo_gate::{CalibrationFile, SparseParams};
 use echo_runtime::Profile;
+use std::time::Duration;
 
 /// What a level brings where nothing was learnt: a useless child as often as a good one.
 const AHEAD: [f32; 4] = [0.1, 0.3, 0.6, 0.9];
@@ -19,6 +20,8 @@ pub(crate) struct Known {
     pub(crate) survival: Survival,
     pub(crate) ahead: Vec<Vec<f32>>,
     pub(crate) sparse: SparseParams,
+    /// The times the cost table was made of: rows, and a forward's time.
+    pub(crate) forwards: Vec<(usize, Duration)>,
 }
 
 impl Known {
@@ -39,7 +42,8 @@ impl Known {
         let ahead = paths.map_or(vec![AHEAD.to_vec()], |paths| paths.ahead.clone());
         let sparse = calibration.map(|file| file.calibration.sparse());
         let sparse = sparse.unwrap_or(SparseParams { thresholds: Vec::new() });
-        Ok(Known { cost, survival, ahead, sparse })
+        let forwards = verify.iter().map(|profile| (profile.rows, profile.time)).collect();
+        Ok(Known { cost, survival, ahead, sparse, forwards })
     }
 
     /// Measures, or knows from an earlier start, if one of the policies wants to know.

@@ -2,6 +2,7 @@
 //!
 //! Nothing below this crate reads an environment variable or knows the name of a policy.
 
+mod assemble;
 mod backend;
 mod bench;
 mod calibrate;
@@ -12,10 +13,12 @@ mod harvest;
 mod heads;
 mod inspect;
 mod known;
+mod load;
 mod model;
 mod registry;
 mod replay;
 mod run;
+mod serve;
 mod setup;
 mod team;
 mod times;
@@ -36,8 +39,12 @@ enum Command {
     /// Generate text from a prompt, or chat when no prompt is given
     #[command(visible_alias = "generate")]
     Run(run::RunArgs),
+    /// Serve the model over HTTP, with OpenAI's routes and a live page
+    Serve(serve::ServeArgs),
     /// Measure plain decoding and the policies on real prompts, and compare their outputs
     Bench(bench::BenchArgs),
+    /// Measure a running server at several numbers of streams, drafted for and plainly
+    Load(load::LoadArgs),
     /// Learn how far a drafter can be trusted, for the gates and the budget
     Calibrate(calibrate::CalibrateArgs),
     /// Let the model write texts and record its hidden states, to train a drafter on
@@ -51,15 +58,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Calibrate(args) => calibrate::run(&args),
-        Command::Harvest(args) => harvest::run(&args),
-        Command::Replay(args) => replay::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Doctor => doctor::run(),
-    };
+    let result = serve::config::parse::<Cli>().and_then(|cli| obey(&cli.command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output left; that is no failure of ours.
@@ -68,6 +67,20 @@ fn main() -> ExitCode {
             eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn obey(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Harvest(args) => harvest::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Doctor => doctor::run(),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     Ok(match name {
         "always" => Box::new(Always),
         "auto" => {
-            let Known { cost, survival, ahead, sparse } = needed(known).clone();
+            let Known { cost, survival, ahead, sparse, .. } = needed(known).clone();
             let worth = Worth::new(WorthParams { cost, survival, ahead })?;
             Box::new(Both(Box::new(Sparse::new(sparse)?), Box::new(worth)))
         }

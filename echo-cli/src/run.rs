@@ -106,7 +106,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;
     let template = if args.raw { None } else { Some(loaded.template().context("try --raw")?) };
     let seqs = usize::from(args.batch);
-    let engine = assemble::engine(&args.engine, &loaded, seqs, Options::default())?;
+    let (engine, _) = assemble::engine(&args.engine, &loaded, seqs, Options::default())?;
     let (handle, thread) = Handle::spawn(engine);
     let stop = stop_on_ctrl_c();
     let session = Session { args, loaded: &loaded, template, handle: &handle, stop: &stop };

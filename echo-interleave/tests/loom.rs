@@ -21,6 +21,7 @@ fn read(stream: Stream) -> (Vec<u32>, Option<FinishReason>) {
     for event in stream {
         match event {
             Event::Token { token, .. } => tokens.push(token),
+            Event::Prompt { .. } => {}
             Event::Finished { reason, .. } => end = Some(reason),
         }
     }

@@ -25,6 +25,7 @@ fn expect_whole(stream: Stream, first: u32, n: usize) {
     for event in stream {
         match event {
             Event::Token { token, .. } => tokens.push(token),
+            Event::Prompt { .. } => {}
             Event::Finished { reason, .. } => end = Some(reason),
         }
         // A slow reader lets everybody else go first.

@@ -138,6 +138,7 @@ fn read(events: impl Iterator<Item = Event>) -> Option<Said> {
                 tokens.push(token);
                 text.push_str(&piece);
             }
+            Event::Prompt { .. } => {}
             Event::Finished { reason, text: rest, .. } => {
                 text.push_str(&rest);
                 return Some((tokens, text, reason));

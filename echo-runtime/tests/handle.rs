@@ -62,6 +62,7 @@ fn callers_on_many_threads_get_their_own_text() {
                             tokens.push(token);
                             text.push_str(&piece);
                         }
+                        Event::Prompt { .. } => {}
                         Event::Finished { reason, text: rest, usage } => {
                             text.push_str(&rest);
                             assert_eq!((reason, usage.output_tokens), (FinishReason::Length, 40));
@@ -286,6 +287,7 @@ fn tokens(stream: Stream) -> Vec<Token> {
     for event in stream {
         match event {
             Event::Token { token, .. } => tokens.push(token),
+            Event::Prompt { .. } => {}
             Event::Finished { reason, .. } => is_ended = reason == FinishReason::Length,
         }
     }

@@ -1,51 +1,115 @@
 //! The answers to one request's prompts: submitted together, their events gathered in one place.
 
 use crate::App;
+use crate::clients::{ClientId, Places};
 use crate::error::ApiError;
-use crate::wire::Generate;
+use crate::phase::Ending;
+use crate::wire::{Generate, Prompt};
 use axum::http::StatusCode;
-use echo_core::{Token, Vocab};
+use echo_core::Token;
 use echo_runtime::{Event, FinishReason, Request, Ticket, Usage};
-use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 
 /// Answers on their way. Dropping it cancels those that have not ended.
 pub(crate) struct Answers {
     events: UnboundedReceiver<(usize, Event)>,
+    /// The first event, taken to see that the answers have begun.
+    first: Option<(usize, Event)>,
+    ending: watch::Receiver<Ending>,
     pub(crate) count: usize,
+    /// What each answer begins with.
+    pub(crate) openings: Vec<Answer>,
     _tickets: Vec<Ticket>,
+    _places: Places,
 }
 
 impl Answers {
-    /// Hands in all requests or none.
-    pub(crate) fn submit(app: &App, requests: Vec<Request>) -> Result<Self, ApiError> {
-        // As many events as tokens can wait here at most, so the engine never waits for a reader.
-        let (sender, events) = unbounded_channel();
-        let count = requests.len();
-        let submit = |(index, request)| {
-            let sender = sender.clone();
-            // A reader that left drops the tickets too.
-            app.handle.submit_to(request, move |event| drop(sender.send((index, event))))
+    /// Hands in all requests or none, and waits until the first answer has begun.
+    pub(crate) async fn begin(
+        app: &App,
+        client: ClientId,
+        body: &Generate,
+        requests: Vec<Request>,
+    ) -> Result<Self, ApiError> {
+        let n = body.n.unwrap_or(1);
+        let open = |(i, r): (usize, &Request)| Answer::open(app, body, i / n, &r.prompt);
+        let openings = requests.iter().enumerate().map(open).collect();
+        let mut answers = Answers::submit(app, client, requests)?;
+        answers.openings = openings;
+        let deadline = app.options.queue_deadline;
+        let Ok(first) = tokio::time::timeout(deadline, answers.next()).await else {
+            let message = format!("no answer could begin within {} s", deadline.as_secs_f32());
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
         };
-        let tickets = requests.into_iter().enumerate().map(submit).collect::<Result<_, _>>()?;
-        Ok(Answers { events, count, _tickets: tickets })
+        answers.first = Some(first?);
+        Ok(answers)
     }
 
-    /// The next event and the answer it belongs to; `None` if the engine is gone.
-    pub(crate) async fn next(&mut self) -> Option<(usize, Event)> {
-        self.events.recv().await
+    fn submit(app: &App, client: ClientId, requests: Vec<Request>) -> Result<Self, ApiError> {
+        let count = requests.len();
+        if count > app.clients.share() {
+            let share = app.clients.share();
+            let message = format!("{count} answers at once are asked for, {share} are possible");
+            return Err(ApiError::bad("n", message));
+        }
+        let places = app.clients.take(client, count)?;
+        // As many events as tokens can wait here at most, so the engine never waits for a reader.
+        let (sender, events) = unbounded_channel();
+        let submit = |(index, request)| {
+            let sender = sender.clone();
+            let mut clock = app.metrics.clock();
+            app.handle.submit_to(request, move |event| {
+                clock.note(&event);
+                // A reader that left drops the tickets too.
+                let _ = sender.send((index, event));
+            })
+        };
+        let tickets = requests.into_iter().enumerate().map(submit).collect::<Result<_, _>>()?;
+        let ending = app.ending.clone();
+        Ok(Answers {
+            events,
+            first: None,
+            ending,
+            count,
+            openings: Vec::new(),
+            _tickets: tickets,
+            _places: places,
+        })
+    }
+
+    /// The next event and the answer it belongs to.
+    pub(crate) async fn next(&mut self) -> Result<(usize, Event), ApiError> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let cut = self.ending.wait_for(|&ending| ending == Ending::Cut);
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event.ok_or_else(|| {
+                ApiError::internal("the engine stopped before the answer was complete")
+            }),
+            _ = cut => {
+                let message = "the server stopped before the answer was complete";
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message))
+            }
+        }
     }
 }
 
 /// Waits for answers to `requests` to be complete.
-pub(crate) async fn complete(app: &App, requests: Vec<Request>) -> Result<Vec<Answer>, ApiError> {
-    let mut answers = Answers::submit(app, requests)?;
-    let mut parts: Vec<Answer> = (0..answers.count).map(|_| Answer::default()).collect();
+pub(crate) async fn complete(
+    app: &App,
+    client: ClientId,
+    body: &Generate,
+    requests: Vec<Request>,
+) -> Result<Vec<Answer>, ApiError> {
+    let mut answers = Answers::begin(app, client, body, requests).await?;
+    let mut parts = std::mem::take(&mut answers.openings);
     let gather = async {
         let mut ended = 0;
         while ended < parts.len() {
-            let gone = || ApiError::internal("the engine stopped before the answer was complete");
-            let (index, event) = answers.next().await.ok_or_else(gone)?;
+            let (index, event) = answers.next().await?;
             ended += usize::from(parts[index].push(event)?);
         }
         Ok(())
@@ -62,7 +126,7 @@ pub(crate) fn late(app: &App) -> ApiError {
     ApiError::new(StatusCode::GATEWAY_TIMEOUT, format!("the answer took longer than {limit} s"))
 }
 
-/// A committed token with what was asked about it.
+/// A token of an answer, with what was asked about it.
 pub(crate) struct Said {
     pub(crate) token: Token,
     pub(crate) log_prob: f32,
@@ -76,20 +140,54 @@ pub(crate) struct Answer {
     pub(crate) said: Vec<Said>,
     pub(crate) finish: Option<&'static str>,
     pub(crate) usage: Usage,
+    /// Whether what is decoded is left out.
+    pub(crate) is_mute: bool,
 }
 
 impl Answer {
+    /// The beginning of an answer to `prompt`, the body's prompt number `at`: nothing, or the
+    /// prompt where it is to be echoed. Its scores, if asked for, come as events.
+    fn open(app: &App, body: &Generate, at: usize, prompt: &[Token]) -> Self {
+        if !body.echoes() {
+            return Answer::default();
+        }
+        let vocab = app.codec.vocab();
+        let known = if body.wants_logprobs() { 1 } else { prompt.len() };
+        let said = |&token: &Token| Said { token, log_prob: f32::NAN, top: Vec::new() };
+        let is_known = |token: &Token| (*token as usize) < vocab.len();
+        let said = prompt.iter().filter(|token| is_known(token)).take(known).map(said).collect();
+        let text = match &body.prompt {
+            Some(Prompt::Text(text)) => text.clone(),
+            Some(Prompt::Texts(texts)) => texts[at].clone(),
+            _ => {
+                let bytes =
+                    prompt.iter().filter(|token| is_known(token)).flat_map(|&t| vocab.bytes(t));
+                String::from_utf8_lossy(&bytes.copied().collect::<Vec<_>>()).into_owned()
+            }
+        };
+        Answer { text, said, is_mute: body.echoes_only(), ..Answer::default() }
+    }
+
     /// Takes an event in; returns whether it was the last. A failure is an error, never a finish.
     pub(crate) fn push(&mut self, event: Event) -> Result<bool, ApiError> {
         match event {
+            Event::Token { .. } if self.is_mute => Ok(false),
             Event::Token { token, log_prob, top, text } => {
                 self.text.push_str(&text);
                 self.said.push(Said { token, log_prob, top });
                 Ok(false)
             }
+            Event::Prompt { token, log_prob, top } => {
+                self.said.push(Said { token, log_prob, top });
+                Ok(false)
+            }
             Event::Finished { reason, text, usage } => {
-                self.text.push_str(&text);
-                self.usage = usage;
+                self.usage = *usage;
+                if self.is_mute {
+                    self.usage.output_tokens = 0;
+                } else {
+                    self.text.push_str(&text);
+                }
                 self.finish = Some(match reason {
                     FinishReason::Stop => "stop",
                     FinishReason::Length => "length",
@@ -110,105 +208,4 @@ impl Answer {
             }
         }
     }
-
-    /// The choice of a response: the whole text, or a `delta` of a stream.
-    pub(crate) fn choice(&self, app: &App, body: &Generate, shape: Shape, index: usize) -> Value {
-        let mut choice = Map::new();
-        choice.insert("index".into(), json!(index));
-        match shape {
-            Shape::Chat => {
-                let message = json!({"role": "assistant", "content": self.text});
-                choice.insert("message".into(), message);
-            }
-            Shape::ChatDelta => {
-                choice.insert("delta".into(), json!({"content": self.text}));
-            }
-            Shape::Completion => {
-                choice.insert("text".into(), json!(self.text));
-            }
-        }
-        let asked = self.said.iter().any(|said| !said.log_prob.is_nan());
-        let vocab = app.codec.vocab();
-        let logprobs = match shape {
-            _ if !asked => Value::Null,
-            Shape::Completion => self.completion_logprobs(vocab),
-            Shape::Chat | Shape::ChatDelta => self.chat_logprobs(vocab),
-        };
-        choice.insert("logprobs".into(), logprobs);
-        choice.insert("finish_reason".into(), json!(self.finish));
-        if body.return_token_ids == Some(true) {
-            let ids: Vec<Token> = self.said.iter().map(|said| said.token).collect();
-            choice.insert("token_ids".into(), json!(ids));
-        }
-        if self.finish.is_some() {
-            choice.insert("speculative_decoding".into(), record(&self.usage));
-        }
-        Value::Object(choice)
-    }
-
-    fn chat_logprobs(&self, vocab: &dyn Vocab) -> Value {
-        let entry = |token: Token, log_prob: f32| {
-            let bytes = vocab.bytes(token);
-            let text = String::from_utf8_lossy(bytes);
-            json!({"token": text, "logprob": finite(log_prob), "bytes": bytes})
-        };
-        let content = self.said.iter().map(|said| {
-            let mut own = entry(said.token, said.log_prob);
-            own["top_logprobs"] = said.top.iter().map(|&(t, p)| entry(t, p)).collect();
-            own
-        });
-        json!({"content": content.collect::<Vec<_>>()})
-    }
-
-    fn completion_logprobs(&self, vocab: &dyn Vocab) -> Value {
-        let text = |token: Token| String::from_utf8_lossy(vocab.bytes(token)).into_owned();
-        let top = |said: &Said| -> Map<String, Value> {
-            said.top.iter().map(|&(t, p)| (text(t), json!(finite(p)))).collect()
-        };
-        let said = &self.said;
-        json!({
-            "tokens": said.iter().map(|s| text(s.token)).collect::<Vec<_>>(),
-            "token_logprobs": said.iter().map(|s| finite(s.log_prob)).collect::<Vec<_>>(),
-            "top_logprobs": said.iter().map(top).collect::<Vec<_>>(),
-        })
-    }
-}
-
-/// What a choice looks like.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Chat,
-    ChatDelta,
-    Completion,
-}
-
-/// JSON has no infinities; a forbidden token gets the lowest number instead, as elsewhere.
-fn finite(log_prob: f32) -> f32 {
-    log_prob.max(-9999.0)
-}
-
-/// How speculation went for one request.
-fn record(usage: &Usage) -> Value {
-    json!({
-        "mean_acceptance_length": usage.mean_accepted_len(),
-        "steps": usage.steps,
-        "drafted": usage.drafted,
-        "verified": usage.verified,
-        "accepted": usage.accepted,
-        "wasted": usage.verified - usage.accepted,
-        "preemptions": usage.preemptions,
-    })
-}
-
-/// The tokens of all answers; a prompt counts once for its `n` answers.
-pub(crate) fn usage(usages: &[Usage], n: usize) -> Value {
-    let prompt: usize = usages.iter().step_by(n).map(|usage| usage.prompt_tokens).sum();
-    let cached: usize = usages.iter().step_by(n).map(|usage| usage.cached_tokens).sum();
-    let output: usize = usages.iter().map(|usage| usage.output_tokens).sum();
-    json!({
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    })
 }

@@ -1,30 +1,83 @@
-//! Reading a request's body within its size and its deadline.
+//! Reading a request's body within its size, its depth and its deadline.
 
 use crate::error::ApiError;
 use crate::options::ServeOptions;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+
+/// Lists and objects inside each other at most.
+const DEPTH_MAX: usize = 64;
 
 /// The body as `T`; errors name what is wrong with it.
 pub(crate) async fn read<T: DeserializeOwned>(
     body: Body,
     options: &ServeOptions,
 ) -> Result<T, ApiError> {
-    let reading = to_bytes(body, options.body_max);
+    let too_large = || {
+        let max = options.body_max;
+        let message = format!("the body is too large; at most {max} bytes are taken");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    // What is announced need not be waited for.
+    if body.size_hint().lower() > options.body_max as u64 {
+        return Err(too_large());
+    }
+    let reading = Limited::new(body, options.body_max).collect();
     let Ok(read) = tokio::time::timeout(options.body_deadline, reading).await else {
         let limit = options.body_deadline.as_secs_f32();
         let message = format!("the body did not arrive within {limit} s");
         return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
     };
     let bytes = read.map_err(|error| {
-        let message = format!(
-            "the body can't be read: {error}; at most {} bytes are taken",
-            options.body_max
-        );
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        if error.is::<LengthLimitError>() {
+            return too_large();
+        }
+        ApiError::new(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
     })?;
+    let bytes = bytes.to_bytes();
+    if depth(&bytes) > DEPTH_MAX {
+        let message = format!("lists and objects lie more than {DEPTH_MAX} deep in the body");
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         ApiError::new(StatusCode::BAD_REQUEST, format!("the body is not as it must be: {error}"))
     })
+}
+
+/// How deep the lists and objects of a JSON text lie, as far as it is one.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_of_texts() {
+        for (json, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            ("{\"a\": [[], {}]}", 3),
+            ("\"[[[\"", 0),
+            ("[\"\\\"[[\", []]", 2),
+            ("]]][", 1),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What a body asks for, found out without asking for it.
 
+use crate::clients::ClientId;
 use crate::error::ApiError;
-use crate::{App, Codec, ServeOptions, parse};
+use crate::{Codec, ServeOptions, Setting, parse};
 use axum::http::StatusCode;
 use echo_runtime::{Handle, Request};
 use std::sync::Arc;
@@ -17,15 +18,11 @@ pub fn requests(
     codec: &Arc<dyn Codec>,
     options: &ServeOptions,
 ) -> Result<Vec<Request>, String> {
-    let app = App {
-        handle: handle.clone(),
-        codec: Arc::clone(codec),
-        options: Arc::new(options.clone()),
-    };
+    let setting = Setting { handle, codec: codec.as_ref(), options };
     let body = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let refused = |error: ApiError| {
         debug_assert_ne!(error.status, StatusCode::INTERNAL_SERVER_ERROR, "the client's fault");
         error.message
     };
-    parse::requests(&app, &body, chat).map_err(refused)
+    parse::requests(setting, ClientId(0), &body, chat).map_err(refused)
 }

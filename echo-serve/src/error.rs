@@ -38,6 +38,7 @@ impl ApiError {
     pub(crate) fn json(&self) -> Value {
         let (kind, code) = match self.status {
             StatusCode::UNAUTHORIZED => ("authentication_error", Some("invalid_api_key")),
+            StatusCode::FORBIDDEN => ("permission_error", None),
             StatusCode::NOT_FOUND => ("not_found_error", None),
             StatusCode::TOO_MANY_REQUESTS => ("rate_limit_error", Some("queue_full")),
             StatusCode::SERVICE_UNAVAILABLE => ("service_unavailable", None),
@@ -67,6 +68,11 @@ impl From<RejectReason> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.json())).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // A browser then asks for the key, as a password.
+            let ask = HeaderValue::from_static("Basic realm=\"echo\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+        }
         let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         if busy.contains(&self.status) {
             let after = HeaderValue::from_static(RETRY_AFTER_S);

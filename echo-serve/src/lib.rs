@@ -4,18 +4,24 @@
 //! decoding stays in the engine. A connection that goes away cancels what it asked for within one
 //! step.
 //!
-//! Deliberately not here: the choice of model and policies, files, environment variables.
+//! Deliberately not here: the choice of model and policies, files, environment variables, signals.
 
 mod answer;
 mod auth;
 mod body;
+mod choice;
+mod clients;
 mod codec;
 mod dry_run;
 mod error;
 mod id;
+mod live;
 mod metrics;
 mod options;
 mod parse;
+mod patience;
+mod peers;
+mod phase;
 mod routes;
 mod serve;
 mod sse;
@@ -24,10 +30,24 @@ mod wire;
 pub use codec::Codec;
 pub use dry_run::requests;
 pub use options::{OptionsError, ServeOptions};
+pub use phase::Phase;
+pub use routes::routes;
 pub use serve::serve;
 
+use clients::Clients;
 use echo_runtime::Handle;
+use live::Live;
+use metrics::Metrics;
 use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a body is read against.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    handle: &'a Handle,
+    codec: &'a dyn Codec,
+    options: &'a ServeOptions,
+}
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -35,4 +55,19 @@ pub(crate) struct App {
     handle: Handle,
     codec: Arc<dyn Codec>,
     options: Arc<ServeOptions>,
+    /// Digests of the keys, by client.
+    keys: Arc<[[u8; 32]]>,
+    clients: Arc<Clients>,
+    ending: watch::Receiver<phase::Ending>,
+    metrics: Arc<Metrics>,
+    live: Live,
+    /// When it began to serve, in seconds since 1970.
+    since: u64,
+}
+
+impl App {
+    /// What bodies are read against.
+    fn setting(&self) -> Setting<'_> {
+        Setting { handle: &self.handle, codec: self.codec.as_ref(), options: &self.options }
+    }
 }

@@ -1,6 +1,7 @@
 //! From a body to the engine's requests.
 
-use crate::App;
+use crate::Setting;
+use crate::clients::ClientId;
 use crate::error::ApiError;
 use crate::id;
 use crate::wire::{Content, Generate, Prompt, Stop, Turn};
@@ -16,17 +17,27 @@ const PROMPT_BYTES_PER_TOKEN: usize = 16;
 const COMPLETION_TOKENS: usize = 16;
 
 /// The requests a body asks for, prompt by prompt, `n` of each.
-pub(crate) fn requests(app: &App, body: &Generate, chat: bool) -> Result<Vec<Request>, ApiError> {
-    check_served(app, body)?;
+pub(crate) fn requests(
+    app: Setting<'_>,
+    client: ClientId,
+    body: &Generate,
+    chat: bool,
+) -> Result<Vec<Request>, ApiError> {
+    check_served(app, body, chat)?;
     let n = body.n.unwrap_or(1);
     if n == 0 || n > app.options.n_max {
         let max = app.options.n_max;
         return Err(ApiError::bad("n", format!("n is {n}, must be 1 to {max}")));
     }
-    let (sampling, stops) = (sampling(body, chat)?, stops(body, chat));
+    let prompt_logprobs = if body.echoes() { logprobs(body, chat)? } else { None };
+    let (sampling, stops) = (sampling(app, body, chat)?, stops(app, body, chat)?);
     let draft_depth_max =
         if body.speculative == Some(false) { Some(0) } else { body.speculative_depth };
-    let prompts = if chat { vec![chat_prompt(app, body)?] } else { prompts(app, body)? };
+    let prompts = if chat {
+        vec![chat_prompt(app, body.messages.as_deref().unwrap_or_default())?]
+    } else {
+        prompts(app, body)?
+    };
     let mut requests = Vec::with_capacity(prompts.len() * n);
     for prompt in prompts {
         for nth in 0..n as u64 {
@@ -35,6 +46,10 @@ pub(crate) fn requests(app: &App, body: &Generate, chat: bool) -> Result<Vec<Req
                 sampling: Sampling { seed, ..sampling.clone() },
                 stops: stops.clone(),
                 draft_depth_max,
+                draft_nodes_max: body.speculative_nodes,
+                prompt_logprobs,
+                party: client.0 as u16,
+                priority: body.priority.unwrap_or(0),
                 ..Request::new(prompt.clone())
             });
         }
@@ -43,7 +58,7 @@ pub(crate) fn requests(app: &App, body: &Generate, chat: bool) -> Result<Vec<Req
 }
 
 /// Refuses another model and what is known but not served, rather than ignoring it.
-fn check_served(app: &App, body: &Generate) -> Result<(), ApiError> {
+fn check_served(app: Setting<'_>, body: &Generate, chat: bool) -> Result<(), ApiError> {
     if let Some(model) = body.model.as_ref().filter(|model| **model != app.options.model) {
         let message = format!("the model {model:?} is not here; this is {:?}", app.options.model);
         return Err(ApiError {
@@ -53,8 +68,7 @@ fn check_served(app: &App, body: &Generate) -> Result<(), ApiError> {
     }
     let format = body.response_format.as_ref().map(|format| &format["type"]);
     let asked = [
-        ("priority", body.priority.is_some_and(|priority| priority != 0)),
-        ("echo", body.echo == Some(true)),
+        ("echo", chat && body.echo == Some(true)),
         ("suffix", body.suffix.is_some()),
         ("best_of", body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1))),
         ("tools", body.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
@@ -66,17 +80,26 @@ fn check_served(app: &App, body: &Generate) -> Result<(), ApiError> {
     }
 }
 
-fn sampling(body: &Generate, chat: bool) -> Result<Sampling, ApiError> {
+fn sampling(app: Setting<'_>, body: &Generate, chat: bool) -> Result<Sampling, ApiError> {
     let usual = Sampling::default();
     let top_k = match body.top_k.unwrap_or(0) {
         -1 => 0,
         k => u32::try_from(k).map_err(|_| ApiError::bad("top_k", "top_k must be -1 or more"))?,
     };
+    let (biases, max) = (body.logit_bias.iter().flatten().count(), app.options.biases_max);
+    if biases > max {
+        let message = format!("logit_bias has {biases} entries, at most {max}");
+        return Err(ApiError::bad("logit_bias", message));
+    }
     let mut logit_bias = Vec::new();
     for (token, &bias) in body.logit_bias.iter().flatten() {
         let id = token.parse::<Token>().map_err(|_| {
             ApiError::bad("logit_bias", format!("logit_bias names {token:?}, which is no token id"))
         })?;
+        if !(-100.0..=100.0).contains(&bias) {
+            let message = format!("logit_bias of {id} is {bias}, must be -100 to 100");
+            return Err(ApiError::bad("logit_bias", message));
+        }
         logit_bias.push((id, bias));
     }
     Ok(Sampling {
@@ -106,25 +129,56 @@ fn logprobs(body: &Generate, chat: bool) -> Result<Option<u32>, ApiError> {
     }
 }
 
-fn stops(body: &Generate, chat: bool) -> Stops {
+fn stops(app: Setting<'_>, body: &Generate, chat: bool) -> Result<Stops, ApiError> {
     let strings = match &body.stop {
         None => Vec::new(),
         Some(Stop::One(one)) => vec![one.clone()],
         Some(Stop::Many(many)) => many.clone(),
     };
+    let (n_stops, stops_max) = (strings.len(), app.options.stops_max);
+    if n_stops > stops_max {
+        let message = format!("stop holds {n_stops} texts, at most {stops_max}");
+        return Err(ApiError::bad("stop", message));
+    }
     let usual = if chat { None } else { Some(COMPLETION_TOKENS) };
-    Stops {
-        max_tokens: body.max_completion_tokens.or(body.max_tokens).or(usual),
+    let wanted = body.max_completion_tokens.or(body.max_tokens);
+    let tokens_max = app.options.tokens_max;
+    if let (Some(wanted), Some(max)) = (wanted, tokens_max)
+        && wanted > max
+    {
+        let message = format!("max_tokens is {wanted}, at most {max}");
+        return Err(ApiError::bad("max_tokens", message));
+    }
+    Ok(Stops {
+        // Whoever wants only the prompt back still has it read to its end.
+        max_tokens: wanted.map(|n| if body.echoes_only() { 1 } else { n }).or(usual).or(tokens_max),
         min_tokens: body.min_tokens.unwrap_or(0),
         tokens: body.stop_token_ids.clone().unwrap_or_default(),
         strings,
         include_stop: body.include_stop_str_in_output == Some(true),
         ignore_eos: body.ignore_eos == Some(true),
+    })
+}
+
+/// The tokens of a text or of a chat.
+pub(crate) fn text(
+    app: Setting<'_>,
+    prompt: Option<&String>,
+    messages: Option<&[Turn]>,
+) -> Result<Vec<Token>, ApiError> {
+    match (prompt, messages) {
+        (Some(text), None) => encode(app, text),
+        (None, Some(turns)) => chat_prompt(app, turns),
+        _ => Err(ApiError::bad("prompt", "either prompt or messages must be there")),
     }
 }
 
-fn chat_prompt(app: &App, body: &Generate) -> Result<Vec<Token>, ApiError> {
-    let turns = body.messages.as_deref().unwrap_or_default();
+fn encode(app: Setting<'_>, text: &str) -> Result<Vec<Token>, ApiError> {
+    check_size(app, "prompt", text.len())?;
+    app.codec.encode(text).map_err(|why| ApiError::bad("prompt", why))
+}
+
+fn chat_prompt(app: Setting<'_>, turns: &[Turn]) -> Result<Vec<Token>, ApiError> {
     if turns.is_empty() {
         return Err(ApiError::bad("messages", "messages must hold at least one message"));
     }
@@ -147,11 +201,7 @@ fn message(turn: &Turn) -> Result<Message, ApiError> {
     Ok(Message::new(turn.role.clone(), content))
 }
 
-fn prompts(app: &App, body: &Generate) -> Result<Vec<Vec<Token>>, ApiError> {
-    let encode = |text: &String| {
-        check_size(app, "prompt", text.len())?;
-        app.codec.encode(text).map_err(|why| ApiError::bad("prompt", why))
-    };
+fn prompts(app: Setting<'_>, body: &Generate) -> Result<Vec<Vec<Token>>, ApiError> {
     let max = app.options.prompts_max;
     let count = match &body.prompt {
         None => return Err(ApiError::bad("prompt", "prompt is missing")),
@@ -163,15 +213,15 @@ fn prompts(app: &App, body: &Generate) -> Result<Vec<Vec<Token>>, ApiError> {
         return Err(ApiError::bad("prompt", format!("{count} prompts, must be 1 to {max}")));
     }
     match body.prompt.as_ref().expect("it was just seen") {
-        Prompt::Text(text) => Ok(vec![encode(text)?]),
+        Prompt::Text(text) => Ok(vec![encode(app, text)?]),
         Prompt::Tokens(tokens) => Ok(vec![tokens.clone()]),
-        Prompt::Texts(texts) => texts.iter().map(encode).collect(),
+        Prompt::Texts(texts) => texts.iter().map(|text| encode(app, text)).collect(),
         Prompt::TokenLists(lists) => Ok(lists.clone()),
     }
 }
 
 /// Refuses a text that can't fit, before time is spent on its tokens.
-fn check_size(app: &App, param: &'static str, bytes: usize) -> Result<(), ApiError> {
+fn check_size(app: Setting<'_>, param: &'static str, bytes: usize) -> Result<(), ApiError> {
     let bytes_max = app.handle.limits().context_max * PROMPT_BYTES_PER_TOKEN;
     if bytes > bytes_max {
         let message = format!("{param} has {bytes} bytes, more than {bytes_max} can't fit");

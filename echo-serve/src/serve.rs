@@ -1,32 +1,81 @@
 //! The loop that takes connections, and the way it ends.
 
-use crate::{App, Codec, ServeOptions, routes};
+use crate::clients::Clients;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::patience::Patience;
+use crate::peers::Peers;
+use crate::phase::{Ending, Phase};
+use crate::{App, Codec, ServeOptions, auth, id, routes};
+use axum::Router;
 use echo_runtime::Handle;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 /// Bytes and fields of a request's head at most.
 const HEAD_MAX: (usize, usize) = (16 << 10, 64);
+/// Time between two tidyings of the metrics.
+const TIDY: Duration = Duration::from_secs(5);
+/// Time that is left for last words once running requests were cut.
+const LAST_WORDS: Duration = Duration::from_millis(800);
 
-/// Serves on `listener` until `stop` is done; then takes no more requests, lets running ones end
-/// within the drain deadline, and returns. Whoever dropped its future stops it at once.
+/// Serves on `listener` until `phase` says otherwise, then ends in order: `/ready` says no;
+/// requests are refused; running ones end, or are told at the drain deadline (or by
+/// [`Phase::Stop`]) that they are cut. Shuts the engine down.
 pub async fn serve(
     listener: TcpListener,
     handle: Handle,
     codec: Arc<dyn Codec>,
     options: ServeOptions,
-    stop: impl Future<Output = ()>,
+    phase: watch::Receiver<Phase>,
 ) {
     let options = Arc::new(options);
-    let app = App { handle: handle.clone(), codec, options: Arc::clone(&options) };
-    let service = TowerToHyperService::new(routes::router(app));
+    let (ending, seen) = watch::channel(Ending::NotYet);
+    let places = handle.limits().seqs_max + handle.queue_max();
+    let app = App {
+        metrics: Arc::new(Metrics::new(&handle, &options.model)),
+        live: Live::new(&handle, options.profile.clone()),
+        since: id::now_s(),
+        handle,
+        codec,
+        keys: options.api_keys.iter().map(|key| auth::digest(key.as_bytes())).collect(),
+        clients: Arc::new(Clients::new(options.api_keys.len(), places)),
+        options,
+        ending: seen,
+    };
+    let graceful = GracefulShutdown::new();
+    tokio::select! {
+        () = take(&listener, routes::router(app.clone()), &app.options, &graceful) => {}
+        () = tidy(&app) => {}
+        () = end(&app, ending, phase) => {}
+    }
+    drop(listener);
+    let _ = timeout(LAST_WORDS, graceful.shutdown()).await;
+}
+
+/// Keeps the metrics' memory flat, for ever.
+async fn tidy(app: &App) {
+    loop {
+        sleep(TIDY).await;
+        app.metrics.tidy();
+    }
+}
+
+/// Takes connections for ever.
+async fn take(
+    listener: &TcpListener,
+    router: Router,
+    options: &ServeOptions,
+    graceful: &GracefulShutdown,
+) {
+    let service = TowerToHyperService::new(router);
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
@@ -34,34 +83,58 @@ pub async fn serve(
         .header_read_timeout(options.head_deadline)
         .max_buf_size(HEAD_MAX.0)
         .max_headers(HEAD_MAX.1);
-    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(options.connections_max));
-    let mut stop = std::pin::pin!(stop);
+    let peers = Peers::default();
     loop {
-        let accept = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            () = &mut stop => break,
-            accepted = accept => accepted,
-        };
-        let Ok((socket, _)) = accepted else {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let Ok((socket, peer)) = listener.accept().await else {
             // Out of files, or a client that left before it was taken: the next may do better.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             continue;
         };
+        let Some(visit) = peers.enter(peer.ip(), options.peer_connections_max) else { continue };
         // Tokens are small and each is awaited.
         let _ = socket.set_nodelay(true);
-        let connection = builder.serve_connection(TokioIo::new(socket), service.clone());
+        let socket = TokioIo::new(Patience::new(socket, options.stall_deadline));
+        let connection = builder.serve_connection(socket, service.clone());
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             // What goes wrong on a connection is its client's to see.
             let _ = connection.await;
-            drop(place);
+            drop((place, visit));
         });
     }
-    handle.shutdown();
-    drop(listener);
-    let _ = tokio::time::timeout(options.drain_deadline, graceful.shutdown()).await;
+}
+
+/// Waits for the end and goes through its stages.
+async fn end(app: &App, ending: watch::Sender<Ending>, mut phase: watch::Receiver<Phase>) {
+    // Whoever dropped the sender wants no end.
+    if phase.wait_for(|&phase| phase > Phase::Serve).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    let stopped = async {
+        if phase.wait_for(|&phase| phase == Phase::Stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let drained = async {
+        let _ = ending.send(Ending::Leaving);
+        sleep(app.options.ready_delay).await;
+        app.handle.shutdown();
+        let _ = ending.send(Ending::Closed);
+        let _ = timeout(app.options.drain_deadline, all_answered(app)).await;
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = drained => {}
+    }
+    app.handle.shutdown();
+    let _ = ending.send(Ending::Cut);
+    let _ = timeout(LAST_WORDS, all_answered(app)).await;
+}
+
+async fn all_answered(app: &App) {
+    while app.clients.n_open() > 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -1,13 +1,15 @@
 //! Streaming: one server-sent event per committed token.
 
 use crate::App;
-use crate::answer::{Answer, Answers, Shape, late, usage};
+use crate::answer::{Answer, Answers, late};
+use crate::choice::{self, Shape, choice, n_chars};
 use crate::error::ApiError;
 use crate::routes::Envelope;
 use crate::wire::Generate;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use echo_runtime::Usage;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use tokio::sync::mpsc::{Sender, channel};
@@ -31,10 +33,10 @@ pub(crate) fn stream(app: App, body: Generate, envelope: Envelope, answers: Answ
             () = sender.closed() => return,
             fed = timeout(app.options.total_deadline, feeding) => fed,
         };
-        if let Err(error) = fed.unwrap_or_else(|_| Err(Some(late(&app))))
-            && let Some(error) = error
-        {
-            let _ = sender.send(Ok(event(&error.json()))).await;
+        // A failure is told, and never looks like an end.
+        if let Err(Some(error)) = fed.unwrap_or_else(|_| Err(Some(late(&app)))) {
+            let _ =
+                timeout(app.options.stall_deadline, sender.send(Ok(event(&error.json())))).await;
         }
     });
     let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
@@ -57,7 +59,8 @@ impl Feed<'_> {
     async fn run(&self, mut answers: Answers) -> Result<(), Option<ApiError>> {
         let options = self.body.stream_options.as_ref();
         let include_usage = options.is_some_and(|options| options.include_usage == Some(true));
-        let mut usages = vec![echo_runtime::Usage::default(); answers.count];
+        let mut usages = vec![Usage::default(); answers.count];
+        let mut offsets = vec![0; answers.count];
         let shape = if self.envelope.chat { Shape::ChatDelta } else { Shape::Completion };
         if self.envelope.chat {
             for index in 0..answers.count {
@@ -66,27 +69,39 @@ impl Feed<'_> {
                 self.send(event(&self.chunk(&json!([choice]), include_usage))).await?;
             }
         }
+        let openings = std::mem::take(&mut answers.openings);
+        for (index, opening) in openings.iter().enumerate().filter(|_| self.body.echoes()) {
+            let choice = choice(self.app, self.body, shape, index, opening, 0);
+            self.send(event(&self.chunk(&json!([choice]), include_usage))).await?;
+            offsets[index] = self.n_chars(opening);
+        }
         let mut ended = 0;
         while ended < answers.count {
-            let gone = || ApiError::internal("the engine stopped before the answer was complete");
-            let (index, next) = answers.next().await.ok_or_else(|| Some(gone()))?;
-            let mut piece = Answer::default();
+            let (index, next) = answers.next().await.map_err(Some)?;
+            let mut piece = Answer { is_mute: self.body.echoes_only(), ..Answer::default() };
             if piece.push(next).map_err(Some)? {
                 ended += 1;
                 usages[index] = piece.usage;
             }
             let tells = !piece.text.is_empty() || piece.finish.is_some();
-            if tells || self.body.return_token_ids == Some(true) || self.body.logprobs.is_some() {
-                let choice = piece.choice(self.app, self.body, shape, index);
+            if tells || self.body.return_token_ids == Some(true) || self.body.wants_logprobs() {
+                let choice = choice(self.app, self.body, shape, index, &piece, offsets[index]);
                 self.send(event(&self.chunk(&json!([choice]), include_usage))).await?;
             }
+            offsets[index] += self.n_chars(&piece);
         }
         if include_usage {
             let mut last = self.chunk(&json!([]), true);
-            last["usage"] = usage(&usages, self.body.n.unwrap_or(1));
+            last["usage"] = choice::usage(&usages, self.body.n.unwrap_or(1));
             self.send(event(&last)).await?;
         }
         self.send("data: [DONE]\n\n".into()).await
+    }
+
+    /// Characters of what a piece said.
+    fn n_chars(&self, piece: &Answer) -> usize {
+        let vocab = self.app.codec.vocab();
+        piece.said.iter().map(|said| n_chars(vocab.bytes(said.token))).sum()
     }
 
     fn chunk(&self, choices: &Value, include_usage: bool) -> Value {

@@ -39,13 +39,34 @@ pub(crate) struct Generate {
     pub(crate) speculative: Option<bool>,
     /// Deepest drafted level.
     pub(crate) speculative_depth: Option<usize>,
-    // Known, but not served.
-    pub(crate) priority: Option<i64>,
+    /// Drafted nodes verified in one step at most.
+    pub(crate) speculative_nodes: Option<usize>,
+    /// Lower goes first.
+    pub(crate) priority: Option<i32>,
+    /// Whether a completion begins with its prompt.
     pub(crate) echo: Option<bool>,
+    // Known, but not served.
     pub(crate) suffix: Option<String>,
     pub(crate) best_of: Option<usize>,
     pub(crate) tools: Option<Vec<Value>>,
     pub(crate) response_format: Option<Value>,
+}
+
+impl Generate {
+    /// Whether a completion begins with its prompt.
+    pub(crate) fn echoes(&self) -> bool {
+        self.echo == Some(true)
+    }
+
+    /// Whether it is the prompt and nothing else.
+    pub(crate) fn echoes_only(&self) -> bool {
+        self.echoes() && self.max_tokens == Some(0)
+    }
+
+    /// Whether log-probabilities are asked for.
+    pub(crate) fn wants_logprobs(&self) -> bool {
+        !matches!(self.logprobs, None | Some(Value::Bool(false)))
+    }
 }
 
 /// What is to be continued.
@@ -99,7 +120,10 @@ pub(crate) struct Part {
 /// A body of `/tokenize`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Tokenize {
-    pub(crate) prompt: String,
+    #[serde(default)]
+    pub(crate) prompt: Option<String>,
+    #[serde(default)]
+    pub(crate) messages: Option<Vec<Turn>>,
 }
 
 /// A body of `/detokenize`.

@@ -142,5 +142,11 @@ fn learnt(trace: &Trace, cost: &CostTable) -> Known {
         ahead.push(vec![0.0]);
     }
     let sparse = SparseParams { thresholds: Vec::new() };
-    Known { cost: cost.clone(), survival: Survival::identity(), ahead, sparse }
+    Known {
+        cost: cost.clone(),
+        survival: Survival::identity(),
+        ahead,
+        sparse,
+        forwards: Vec::new(),
+    }
 }

@@ -46,7 +46,8 @@ impl Ledger {
             let committed = packed.row_start[s]..packed.drafted_start[s];
             let wants_verdict = |row: u32| packed.sampled.binary_search(&row).is_ok();
             // The rows of a prompt that is scored want verdicts, whether it is cut or not.
-            let n_pending = settled.batch.n_tokens[seq as usize] - settled.batch.n_cached[seq as usize];
+            let n_pending =
+                settled.batch.n_tokens[seq as usize] - settled.batch.n_cached[seq as usize];
             is_cut |= n_pending > 1 || !committed.into_iter().any(wants_verdict);
             for row in packed.rows_of(s).filter(|&row| settled.kept[row]) {
                 let (position, slot) = (packed.position[row], packed.slot[row]);

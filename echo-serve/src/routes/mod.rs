@@ -7,30 +7,58 @@ mod tokens;
 use crate::error::ApiError;
 use crate::{App, auth, id};
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
 use serde_json::{Value, json};
+
+/// A route: its method, its path, and what answers it.
+type Route = (&'static str, &'static str, fn() -> MethodRouter<App>);
+
+/// All routes there are.
+const ROUTES: [Route; 12] = [
+    ("get", "/", || get(status::page)),
+    ("get", "/live", || get(status::live)),
+    ("get", "/health", || get(status::health)),
+    ("get", "/ready", || get(status::ready)),
+    ("get", "/version", || get(status::version)),
+    ("get", "/metrics", || get(status::metrics)),
+    ("get", "/openapi.json", || get(status::openapi)),
+    ("get", "/v1/models", || get(status::models)),
+    ("post", "/v1/chat/completions", || post(generate::chat)),
+    ("post", "/v1/completions", || post(generate::completion)),
+    ("post", "/tokenize", || post(tokens::tokenize)),
+    ("post", "/detokenize", || post(tokens::detokenize)),
+];
+
+/// Methods and paths of all routes.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.into_iter().map(|(method, path, _)| (method, path))
+}
 
 /// All routes behind the guard.
 pub(crate) fn router(app: App) -> Router {
     let guard = from_fn_with_state(app.clone(), auth::guard);
-    Router::new()
-        .route("/health", get(status::health))
-        .route("/ready", get(status::ready))
-        .route("/version", get(status::version))
-        .route("/metrics", get(status::metrics))
-        .route("/v1/models", get(status::models))
-        .route("/v1/chat/completions", post(generate::chat))
-        .route("/v1/completions", post(generate::completion))
-        .route("/tokenize", post(tokens::tokenize))
-        .route("/detokenize", post(tokens::detokenize))
+    let count = from_fn_with_state(app.clone(), count);
+    let routes = ROUTES.into_iter().map(|(_, path, answer)| (path, answer()));
+    routes
+        .fold(Router::new(), |router, (path, answer)| router.route(path, answer))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "there is no such route") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "the route is there for another method")
         })
         .layer(guard)
+        .layer(count)
         .with_state(app)
+}
+
+/// Counts responses by their status.
+async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    app.metrics.responded(response.status().as_u16());
+    response
 }
 
 /// What all parts of one response share.

@@ -1,10 +1,11 @@
 //! How the server is, and what it serves.
 
+use crate::App;
 use crate::error::ApiError;
-use crate::{App, metrics};
+use crate::phase::Ending;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
@@ -15,15 +16,22 @@ pub(crate) async fn health(State(app): State<App>) -> Result<&'static str, ApiEr
         let message = format!("the engine has not finished a step for {} s", silence.as_secs());
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
     }
+    if *app.ending.borrow() < Ending::Closed && !app.handle.is_open() {
+        let message = "the engine stopped; restart the server";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
+    }
     Ok("ok\n")
 }
 
 /// Whether requests are taken.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    if app.handle.is_open() {
-        return Ok("ok\n");
+    if *app.ending.borrow() > Ending::NotYet {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"));
     }
-    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
+    if !app.handle.is_open() {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the engine stopped"));
+    }
+    health(State(app)).await
 }
 
 pub(crate) async fn version() -> Json<Value> {
@@ -34,12 +42,38 @@ pub(crate) async fn models(State(app): State<App>) -> Json<Value> {
     let limits = app.handle.limits();
     let context = limits.context_max.min(limits.kv_slots);
     let model = json!({
-        "id": app.options.model, "object": "model", "owned_by": "echo", "max_model_len": context,
+        "id": app.options.model, "object": "model", "created": app.since, "owned_by": "echo",
+        "max_model_len": context,
     });
     Json(json!({"object": "list", "data": [model]}))
 }
 
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::page(&app.handle.snapshot(), &app.options.model))
+    (kind, app.metrics.page())
+}
+
+/// What the live page draws.
+pub(crate) async fn live(State(app): State<App>) -> Json<Value> {
+    let mut live = app.live.json(app.codec.vocab());
+    live["model"] = json!(app.options.model);
+    Json(live)
+}
+
+/// The live page, which asks nobody but this server for anything.
+pub(crate) async fn page() -> impl IntoResponse {
+    const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
+                          script-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                          frame-ancestors 'none'";
+    let head = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    ];
+    (head, include_str!("../page.html"))
+}
+
+/// The description of all routes.
+pub(crate) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../openapi.json"))
 }

@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::wire::{Detokenize, Tokenize};
-use crate::{App, body};
+use crate::{App, body, parse};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 
 pub(crate) async fn tokenize(State(app): State<App>, body: Body) -> Result<Json<Value>, ApiError> {
     let body: Tokenize = body::read(body, &app.options).await?;
-    let codec = app.codec.clone();
-    let encoded = tokio::task::spawn_blocking(move || codec.encode(&body.prompt)).await;
+    let encoding = {
+        let app = app.clone();
+        move || parse::text(app.setting(), body.prompt.as_ref(), body.messages.as_deref())
+    };
     let broken = |_| ApiError::internal("the prompt could not be turned into tokens");
-    let tokens = encoded.map_err(broken)?.map_err(|why| ApiError::bad("prompt", why))?;
+    let tokens = tokio::task::spawn_blocking(encoding).await.map_err(broken)??;
     let context = app.handle.limits().context_max;
     Ok(Json(json!({"count": tokens.len(), "max_model_len": context, "tokens": tokens})))
 }

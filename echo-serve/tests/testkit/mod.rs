@@ -1,53 +1,41 @@
 //! A server on the simulated model, and a client made of a socket.
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
-use echo_core::{Budget, Limits, Plan, Solver, SuperTreeView, Token, Vocab};
-use echo_gate::Always;
-use echo_model::sim::{ByteVocab, SimDraft, SimDrafter, SimLaw, SimOptions, SimTarget};
-use echo_model::template::Message;
-use echo_runtime::{Engine, Handle, Options, Parts};
-use echo_serve::{Codec, ServeOptions, serve};
+mod client;
+mod dice;
+mod model;
+
+pub(crate) use client::{Answer, events, get, one_answer, post};
+pub(crate) use dice::{Dice, scaled};
+pub(crate) use model::{BROKEN, Pace, parts};
+
+use echo_core::Limits;
+use echo_runtime::{Engine, Handle, Options};
+use echo_serve::{Phase, ServeOptions, serve};
+use model::Bytes;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
-/// Letters as tokens; a template that panics at the word `panic`.
-struct Bytes(ByteVocab);
-
-impl Codec for Bytes {
-    fn vocab(&self) -> &dyn Vocab {
-        &self.0
-    }
-
-    fn encode(&self, text: &str) -> Result<Vec<Token>, String> {
-        assert!(!text.contains("panic"), "a tokenizer with a bug");
-        Ok(text.bytes().map(Token::from).collect())
-    }
-
-    fn encode_chat(&self, messages: &[Message]) -> Result<Vec<Token>, String> {
-        let turns: Vec<String> =
-            messages.iter().map(|m| format!("{}: {}\n", m.role, m.content)).collect();
-        self.encode(&turns.concat())
-    }
+/// What kind of server a test wants.
+pub(crate) struct Setup {
+    pub(crate) options: ServeOptions,
+    /// Sequences decoded at once.
+    pub(crate) seqs: usize,
+    pub(crate) queue_max: usize,
+    /// Time that every forward takes longer than it must.
+    pub(crate) step: Duration,
 }
 
-/// Nodes in order while the budget lasts.
-struct Greedy;
-
-impl Solver for Greedy {
-    fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
-        let mut drafted = [0; 64];
-        for n in tree.roots()..tree.len() {
-            let drafted = &mut drafted[tree.seq[n] as usize];
-            let fits = plan.len() < budget.rows && *drafted < budget.tree_max;
-            if fits && plan.contains(tree.parent[n] as usize) {
-                plan.keep(n);
-                *drafted += 1;
-            }
-        }
+impl Setup {
+    /// Four places, a long queue, forwards as fast as they are, and no wait at the end.
+    pub(crate) fn usual() -> Self {
+        let options = ServeOptions { ready_delay: Duration::ZERO, ..ServeOptions::new("sim") };
+        Setup { options, seqs: 4, queue_max: 512, step: Duration::ZERO }
     }
 }
 
@@ -55,96 +43,95 @@ impl Solver for Greedy {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
-    stop: Option<oneshot::Sender<()>>,
+    pub(crate) pace: Pace,
+    phase: watch::Sender<Phase>,
     threads: Option<(JoinHandle<()>, JoinHandle<Engine>)>,
 }
 
 impl Server {
-    pub(crate) fn start(options: ServeOptions, queue_max: usize) -> Self {
-        let limits = Limits { seqs_max: 4, ..Limits::usual(4, 256) };
-        let law = SimLaw { seed: 3, vocab: 256, spread: 1.5, ties: 0.05 };
-        let (kv_slots, rows_max) = (limits.kv_slots, limits.rows_max);
-        let context_max = limits.context_max;
-        let target = SimTarget::new(SimOptions { law, kv_slots, rows_max, context_max });
-        let draft = SimDraft { law, agreement: vec![0.8; 5], silence: 0.0, unruly: 0.0 };
-        let parts = Parts {
-            target: Box::new(target),
-            drafter: Box::new(SimDrafter::new(draft)),
-            gate: Box::new(Always),
-            solver: Box::new(Greedy),
-            vocab: Arc::new(ByteVocab::default()),
-        };
+    pub(crate) fn start(setup: Setup) -> Self {
+        let Setup { options, seqs, queue_max, step } = setup;
+        let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 256) };
+        let pace = Pace::new(step);
         let options_of_engine = Options { queue_max, ..Options::default() };
-        let engine = Engine::new(parts, limits, options_of_engine).expect("limits are legal");
-        let (handle, engine) = Handle::spawn(engine);
+        let engine = Engine::new(parts(&limits, &pace), limits, options_of_engine);
+        let (handle, engine) = Handle::spawn(engine.expect("limits are legal"));
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         socket.set_nonblocking(true).expect("a socket");
         let address = socket.local_addr().expect("a bound socket");
-        let (stop, stopped) = oneshot::channel();
+        let (phase, seen) = watch::channel(Phase::Serve);
         let served = handle.clone();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(socket).expect("a socket");
-                let codec = Arc::new(Bytes(ByteVocab::default()));
-                let stop = async { drop(stopped.await) };
-                serve(listener, served, codec, options, stop).await;
+                serve(listener, served, Arc::new(Bytes::default()), options, seen).await;
             });
         });
-        Server { address, handle, stop: Some(stop), threads: Some((server, engine)) }
+        Server { address, handle, pace, phase, threads: Some((server, engine)) }
     }
 
-    /// Tells the server to stop; returns at once.
-    pub(crate) fn stop(&mut self) {
-        drop(self.stop.take());
+    /// Tells the server how far to go; returns at once.
+    pub(crate) fn go(&self, phase: Phase) {
+        let _ = self.phase.send(phase);
     }
 
-    /// The status and the rest of the answer to a request as it is on the wire.
-    pub(crate) fn raw(&self, request: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(self.address).expect("the server listens");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-        socket.write_all(request.as_bytes()).expect("the server reads");
-        let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0);
-        (status, answer)
-    }
-
-    pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        self.raw(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
-    }
-
-    pub(crate) fn post_text(&self, path: &str, body: &str) -> (u16, String) {
-        self.raw(&post(path, body))
-    }
-
-    /// The status and the JSON body of the answer.
-    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, answer) = self.post_text(path, &body.to_string());
-        let body = answer.split_once("\r\n\r\n").expect("an answer has a head").1;
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-}
-
-/// A request on the wire.
-pub(crate) fn post(path: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-        let (server, engine) = self.threads.take().expect("it is dropped once");
+    /// Waits until the server has ended; the engine may still have its threads.
+    pub(crate) fn wait(&mut self) {
+        let (server, engine) = self.threads.take().expect("it is waited for once");
         let ended = (server.join(), engine.join());
         if !std::thread::panicking() {
             ended.0.expect("the server ends well");
             let engine = ended.1.expect("the engine ends well");
             assert!(engine.is_idle());
             engine.audit();
+        }
+    }
+
+    /// Leaves a server whose engine died on purpose.
+    pub(crate) fn abandon(mut self) {
+        self.go(Phase::Stop);
+        let (server, engine) = self.threads.take().expect("it is left once");
+        server.join().expect("the server ends well");
+        assert!(engine.join().is_err(), "the engine was to die");
+    }
+
+    /// A socket to the server.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).expect("the server listens");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        socket
+    }
+
+    /// The answer to a request as it is on the wire.
+    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
+        let mut socket = self.connect();
+        // A server that has seen enough may close before all is written.
+        let _ = socket.write_all(request);
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        Answer::new(&answer)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.raw(get(path).as_bytes())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.raw(post(path, &body.to_string()).as_bytes())
+    }
+
+    pub(crate) fn complete(&self, body: &Value) -> Answer {
+        self.post("/v1/completions", body)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.pace.set(Duration::ZERO);
+        self.go(Phase::Drain);
+        if self.threads.is_some() {
+            self.wait();
         }
     }
 }

@@ -1,0 +1,71 @@
+//! The configuration file: flags, written down.
+
+use anyhow::{Context, Result, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+use std::path::Path;
+use toml::Value;
+
+/// Parses the command line. Where it names a configuration file, the file's keys are read as flags
+/// that the command line did not give. Ends the program with a message if either is wrong.
+pub(crate) fn parse<C: CommandFactory + FromArgMatches>() -> Result<C> {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let matches = C::command().get_matches_from(&line);
+    let Some(path) = file_of(&matches) else { return Ok(matches_into(&matches)) };
+    let (_, given) = matches.subcommand().expect("a file was named to one");
+    let flags = read(&path, given).with_context(|| format!("{}", path.display()))?;
+    let again = C::command().try_get_matches_from(line.into_iter().chain(flags));
+    match again {
+        Ok(matches) => Ok(matches_into(&matches)),
+        Err(error) => bail!("{}: {}", path.display(), first_line(&error)),
+    }
+}
+
+fn matches_into<C: FromArgMatches>(matches: &ArgMatches) -> C {
+    C::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+}
+
+fn file_of(matches: &ArgMatches) -> Option<std::path::PathBuf> {
+    let (_, given) = matches.subcommand()?;
+    given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned()
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// The keys of the file at `path` as flags, without those that were `given` on the command line.
+fn read(path: &Path, given: &ArgMatches) -> Result<Vec<OsString>> {
+    let text = std::fs::read_to_string(path).context("the file can't be read")?;
+    let table: toml::Table = text.parse()?;
+    let mut flags = Vec::new();
+    for (key, value) in &table {
+        let (id, flag) = (key.replace('-', "_"), format!("--{}", key.replace('_', "-")));
+        let is_given = given.try_contains_id(&id).is_ok()
+            && given.value_source(&id) == Some(ValueSource::CommandLine);
+        if id == "config" {
+            bail!("a file can't name another with `config`");
+        }
+        if is_given {
+            continue;
+        }
+        let items = match value {
+            Value::Array(items) => items.as_slice(),
+            item => std::slice::from_ref(item),
+        };
+        for item in items {
+            match item {
+                Value::Boolean(true) => flags.push(flag.clone().into()),
+                Value::Boolean(false) => {}
+                Value::String(text) => flags.push(format!("{flag}={text}").into()),
+                Value::Integer(n) => flags.push(format!("{flag}={n}").into()),
+                Value::Float(x) => flags.push(format!("{flag}={x}").into()),
+                _ => bail!("`{key}` must be a text, a number, true, false or a list of these"),
+            }
+        }
+    }
+    Ok(flags)
+}

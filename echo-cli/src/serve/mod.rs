@@ -1,0 +1,107 @@
+//! `echo-llm serve`: the model over HTTP.
+
+mod args;
+mod codec;
+pub(crate) mod config;
+
+pub(crate) use args::ServeArgs;
+
+use crate::assemble;
+use crate::setup::Loaded;
+use anyhow::{Context, Result, bail};
+use codec::ModelCodec;
+use echo_runtime::Handle;
+use echo_serve::{Phase, serve};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The variable that may hold a key.
+const KEY_VARIABLE: &str = "ECHO_API_KEY";
+
+pub(crate) fn run(args: &ServeArgs) -> Result<()> {
+    let loaded = Loaded::open(&args.engine)?;
+    let key = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    let mut options = args.options(&loaded.path, key)?;
+    let address = address(args)?;
+    options.check(address)?;
+    // Bound first: a port that is taken is told at once, and early clients wait for the model.
+    let socket = std::net::TcpListener::bind(address)
+        .with_context(|| format!("can't listen on {address}; choose another --port"))?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let (engine, profile) =
+        assemble::engine(&args.engine, &loaded, args.max_num_seqs, args.engine_options())?;
+    options.profile = profile;
+    let codec = Arc::new(ModelCodec::new(&loaded));
+    let (handle, thread) = Handle::spawn(engine);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let model = options.model.clone();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        let (phase, seen) = watch::channel(Phase::Serve);
+        tokio::spawn(signals(phase));
+        eprintln!("serving {model} on http://{address}; Ctrl-C ends it");
+        serve(listener, handle.clone(), codec, options, seen).await;
+        anyhow::Ok(())
+    })?;
+    // What a client left behind on a blocking thread may not hold the end up.
+    runtime.shutdown_background();
+    if thread.join().is_err() {
+        bail!("the engine stopped by a bug; please report the message above");
+    }
+    eprintln!("stopped");
+    Ok(())
+}
+
+fn address(args: &ServeArgs) -> Result<SocketAddr> {
+    let named = (args.host.as_str(), args.port).to_socket_addrs();
+    let found = named.with_context(|| format!("--host {}: no such address", args.host))?.next();
+    found.with_context(|| format!("--host {}: no such address", args.host))
+}
+
+/// The first signal lets running requests end, the second ends them.
+async fn signals(phase: watch::Sender<Phase>) {
+    let Ok(mut signals) = Signals::new() else { return };
+    signals.next().await;
+    eprintln!("no new requests; running ones may end (a second signal ends them)");
+    let _ = phase.send(Phase::Drain);
+    signals.next().await;
+    eprintln!("ending running requests");
+    let _ = phase.send(Phase::Stop);
+}
+
+/// Ctrl-C and, where there is one, SIGTERM.
+#[cfg(unix)]
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
