@@ -127,7 +127,10 @@ impl Kernels for CpuKernels {
         out_area.check(packed.rows(), into.len(), "tree_attention: out");
         match fast {
             Some(fast) => {
-                fast.tree_attention(packed, heads, x, x_area, keys, values, into, out_area);
+                let longest = staged.context_max();
+                fast.tree_attention(
+                    packed, longest, heads, x, x_area, keys, values, into, out_area,
+                );
             }
             None => {
                 reference::tree_attention(packed, heads, x, x_area, keys, values, into, out_area);

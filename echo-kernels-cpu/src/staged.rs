@@ -17,6 +17,7 @@ pub(crate) struct Staged {
     table: Vec<Slot>,
     table_start: Vec<u32>,
     sampled: Vec<u32>,
+    context_max: usize,
 }
 
 impl Staged {
@@ -37,7 +38,13 @@ impl Staged {
             table: Vec::with_capacity(seqs * limits.context_max),
             table_start: Vec::with_capacity(seqs + 1),
             sampled: Vec::with_capacity(rows),
+            context_max: limits.context_max,
         }
+    }
+
+    /// Positions that a row sees at most.
+    pub(crate) fn context_max(&self) -> usize {
+        self.context_max
     }
 
     /// Takes a copy of `packed`. Panics if its parts contradict each other or exceed the limits.

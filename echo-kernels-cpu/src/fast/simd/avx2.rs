@@ -1,6 +1,6 @@
 //! Two 256-bit registers.
 
-use super::Simd;
+use super::{Parts, Simd};
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -19,6 +19,8 @@ macro_rules! on {
 
 impl Simd for Avx2 {
     type V = V;
+
+    const ABREAST: usize = 2;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> V {
@@ -75,4 +77,48 @@ impl Simd for Avx2 {
             ]
         })
     }
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        // SAFETY: SSE is part of x86-64; a prefetch touches nothing and may be given any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[inline(always)]
+    unsafe fn sums(parts: &impl Parts<Self>) -> V {
+        on!([eight(parts, 0), eight(parts, 8)])
+    }
+}
+
+/// The sums of parts `e..e + 8`. Each step adds halves of what is left of two parts and keeps both
+/// results in one register.
+#[inline(always)]
+unsafe fn eight(parts: &impl Parts<Avx2>, e: usize) -> __m256 {
+    on!({
+        let (a, b) = (pair(parts, e), pair(parts, e + 2));
+        let even = _mm256_shuffle_ps::<0b10_00_10_00>(a, b);
+        let odd = _mm256_shuffle_ps::<0b11_01_11_01>(a, b);
+        _mm256_add_ps(even, odd)
+    })
+}
+
+/// Parts `e`, `e + 4` and those after them, down to two lanes of each.
+#[inline(always)]
+unsafe fn pair(parts: &impl Parts<Avx2>, e: usize) -> __m256 {
+    on!({
+        let (a, b) = (halves(parts, e), halves(parts, e + 1));
+        let low = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+        let high = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+        _mm256_add_ps(low, high)
+    })
+}
+
+/// Parts `e` and `e + 4` down to four lanes of each.
+#[inline(always)]
+unsafe fn halves(parts: &impl Parts<Avx2>, e: usize) -> __m256 {
+    on!({
+        let [a, b] = [parts.part(e), parts.part(e + 4)];
+        let (a, b) = (_mm256_add_ps(a[0], a[1]), _mm256_add_ps(b[0], b[1]));
+        let low = _mm256_permute2f128_ps::<0x20>(a, b);
+        let high = _mm256_permute2f128_ps::<0x31>(a, b);
+        _mm256_add_ps(low, high)
+    })
 }

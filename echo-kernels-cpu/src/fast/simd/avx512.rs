@@ -1,6 +1,6 @@
 //! One 512-bit register.
 
-use super::Simd;
+use super::{Parts, Simd};
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ macro_rules! on {
 
 impl Simd for Avx512 {
     type V = __m512;
+
+    const ABREAST: usize = 4;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
@@ -66,4 +68,52 @@ impl Simd for Avx512 {
             _mm512_mul_ps(v, _mm512_castsi512_ps(power))
         })
     }
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        // SAFETY: SSE is part of x86-64; a prefetch touches nothing and may be given any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[inline(always)]
+    unsafe fn sums(parts: &impl Parts<Self>) -> __m512 {
+        on!({
+            let (a, b) = (pair(parts, 0), pair(parts, 2));
+            let even = _mm512_shuffle_ps::<0b10_00_10_00>(a, b);
+            let odd = _mm512_shuffle_ps::<0b11_01_11_01>(a, b);
+            _mm512_add_ps(even, odd)
+        })
+    }
+}
+
+/// Parts `e`, `e + 4`, `e + 8`, `e + 12` and those after them, down to two lanes of each. Each step
+/// adds halves of what is left of two vectors and keeps both results in one.
+#[inline(always)]
+unsafe fn pair(parts: &impl Parts<Avx512>, e: usize) -> __m512 {
+    on!({
+        let (a, b) = (quad(parts, e), quad(parts, e + 1));
+        let low = _mm512_shuffle_ps::<0b01_00_01_00>(a, b);
+        let high = _mm512_shuffle_ps::<0b11_10_11_10>(a, b);
+        _mm512_add_ps(low, high)
+    })
+}
+
+/// Parts `e`, `e + 4`, `e + 8`, `e + 12` down to four lanes of each.
+#[inline(always)]
+unsafe fn quad(parts: &impl Parts<Avx512>, e: usize) -> __m512 {
+    on!({
+        let (a, b) = (halves(parts, e), halves(parts, e + 8));
+        let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+        let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+        _mm512_add_ps(even, odd)
+    })
+}
+
+/// Parts `e` and `e + 4` down to eight lanes of each.
+#[inline(always)]
+unsafe fn halves(parts: &impl Parts<Avx512>, e: usize) -> __m512 {
+    on!({
+        let (a, b) = (parts.part(e), parts.part(e + 4));
+        let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+        let high = _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b);
+        _mm512_add_ps(low, high)
+    })
 }

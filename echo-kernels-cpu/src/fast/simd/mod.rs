@@ -24,6 +24,9 @@ pub(super) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
 
+    /// Vectors of sums that four rows side by side can keep in registers, at least.
+    const ABREAST: usize;
+
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
@@ -39,6 +42,16 @@ pub(super) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// `v * 2^n` where `n` is the integer that `exp` has left in the low bits of `biased`.
     unsafe fn scale(v: Self::V, biased: Self::V) -> Self::V;
+    /// Asks for the 64 bytes around `at` ahead of their use; any address will do.
+    fn prefetch(at: *const f32);
+    /// In lane `i` the sum over the lanes of part `i`, as the tree of [`sum`].
+    unsafe fn sums(parts: &impl Parts<Self>) -> Self::V;
+}
+
+/// Sixteen vectors, each made when it is asked for.
+pub(super) trait Parts<S: Simd> {
+    /// Vector `i` of sixteen. The caller runs on a processor with the instruction set of `S`.
+    unsafe fn part(&self, i: usize) -> S::V;
 }
 
 /// Loads `n < 16` floats; the other lanes are zero.

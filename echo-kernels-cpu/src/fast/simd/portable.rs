@@ -1,6 +1,6 @@
 //! Arrays of sixteen floats, for any processor.
 
-use super::{LANES, Simd};
+use super::{LANES, Parts, Simd, sum};
 
 /// Whether fused multiply-add is an instruction of every processor this build may run on.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
@@ -21,6 +21,8 @@ fn each(f: impl Fn(usize) -> f32) -> V {
 
 impl Simd for Portable {
     type V = V;
+
+    const ABREAST: usize = 1;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> V {
@@ -67,5 +69,12 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn scale(v: V, biased: V) -> V {
         each(|i| v[i] * f32::from_bits((biased[i].to_bits() << 23).wrapping_add(0x3F80_0000)))
+    }
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
+    #[inline(always)]
+    unsafe fn sums(parts: &impl Parts<Self>) -> V {
+        // SAFETY: handed on to the caller.
+        each(|i| unsafe { sum::<Self>(parts.part(i)) })
     }
 }

@@ -1,239 +1,299 @@
-//! The arithmetic of one row over one block, and the sums a row carries from block to block.
+//! The arithmetic of the query heads of one row over one block of positions.
+//!
+//! A block's answer is relative to the block's own largest score and is then *absorbed* by the sums
+//! so far, so it is the same number whether it is absorbed at once or kept for later.
 
-use super::block::{Block, LEN};
-use crate::fast::simd::{LANES, Simd, exp, max, sum, versions};
+use super::LEN;
+use super::sums::Places;
+use crate::fast::simd::{LANES, Parts, Simd, exp, load_part, max, versions};
 use crate::linear::Isa;
+use echo_core::Slot;
 
-/// Query heads worked on side by side: as many chains of additions as hide each other's latency.
+/// Query heads that share each load of a value: as many chains of additions as hide each other's
+/// latency.
 const SIDE_BY_SIDE: usize = 4;
+/// Query heads whose weights are kept between the keys and the values of a block, so that both
+/// stay in the first-level cache while they are used.
+const TOGETHER: usize = 12;
 
-/// Queries and running sums of the rows of one item, `[rows, group]` of each.
-#[derive(Default)]
-pub(super) struct State {
-    group: usize,
-    dim: usize,
-    padded: usize,
-    /// Scaled by `dim^-1/2`, `[.., dim]`.
-    query: Vec<f32>,
-    /// Largest score so far.
-    max: Vec<f32>,
-    /// Sum of weights relative to `max`, by lane, `[.., 16]`.
-    sum: Vec<f32>,
-    /// Weighted sum of values relative to `max`, `[.., padded]`.
-    total: Vec<f32>,
+/// The scores of [`TOGETHER`] query heads, and then their weights.
+type Weights = [[f32; LEN]; TOGETHER];
+
+/// The keys and values of one key head.
+#[derive(Clone, Copy)]
+pub(super) struct Cache<'a> {
+    pub(super) keys: &'a [f32],
+    pub(super) values: &'a [f32],
+    /// Floats from slot to slot.
+    pub(super) stride: usize,
+    /// Floats from the start of a slot to the key head.
+    pub(super) first: usize,
+    /// Floats of a key.
+    pub(super) dim: usize,
 }
 
-impl State {
-    /// Nothing seen yet by `rows` rows of `group` query heads.
-    pub(super) fn begin(&mut self, rows: usize, group: usize, dim: usize) {
-        (self.group, self.dim) = (group, dim);
-        self.padded = dim.next_multiple_of(LANES);
-        let n = rows * group;
-        self.query.resize(n * dim, 0.0);
-        self.max.clear();
-        self.max.resize(n, f32::NEG_INFINITY);
-        self.sum.clear();
-        self.sum.resize(n * LANES, 0.0);
-        self.total.clear();
-        self.total.resize(n * self.padded, 0.0);
-    }
-
-    /// Takes the query heads of the `r`-th row.
-    pub(super) fn query(&mut self, r: usize, heads: &[f32]) {
-        let scale = 1.0 / (self.dim as f32).sqrt();
-        let place = &mut self.query[r * heads.len()..][..heads.len()];
-        for (place, &x) in place.iter_mut().zip(heads) {
-            *place = x * scale;
-        }
-    }
-
-    /// Adds what the `r`-th row sees in `block`.
-    pub(super) fn attend(&mut self, isa: Isa, r: usize, block: &Block) {
-        let all = r * self.group..(r + 1) * self.group;
-        for first in all.clone().step_by(SIDE_BY_SIDE) {
-            let n = SIDE_BY_SIDE.min(all.end - first);
-            let queries = Queries {
-                dim: self.dim,
-                padded: self.padded,
-                query: &self.query[first * self.dim..][..n * self.dim],
-                max: &mut self.max[first..first + n],
-                sum: &mut self.sum[first * LANES..][..n * LANES],
-                total: &mut self.total[first * self.padded..][..n * self.padded],
-                keys: block.keys(),
-                values: block.values(),
-                len: block.len(),
-            };
-            assert_eq!(queries.keys.len(), self.dim * LEN, "keys of a block");
-            assert_eq!(queries.values.len(), queries.len * self.padded);
-            // SAFETY: `isa` is available on the fast path, and the slices have the lengths that the
-            // kernel states, as just cut or checked.
-            unsafe { attend_on(isa, queries) };
-        }
-    }
-
-    /// Writes the attention of the `r`-th row, `[group, dim]`.
-    pub(super) fn finish(&self, isa: Isa, r: usize, out: &mut [f32]) {
-        for (g, out) in out.chunks_exact_mut(self.dim).enumerate() {
-            let q = r * self.group + g;
-            let mut whole = 0.0;
-            // SAFETY: `isa` is available on the fast path; sixteen floats are passed.
-            unsafe { sum_on(isa, &self.sum[q * LANES..][..LANES], &mut whole) };
-            let scale = 1.0 / whole;
-            for (out, total) in out.iter_mut().zip(&self.total[q * self.padded..]) {
-                *out = total * scale;
-            }
-        }
+impl Cache<'_> {
+    /// Floats of a key, up to whole vectors.
+    pub(super) fn padded(&self) -> usize {
+        self.dim.next_multiple_of(LANES)
     }
 }
 
-/// Some query heads of one row, and the block they meet.
-struct Queries<'a> {
-    dim: usize,
-    padded: usize,
-    query: &'a [f32],
-    max: &'a mut [f32],
-    sum: &'a mut [f32],
-    total: &'a mut [f32],
-    /// `[dim, 16]`
-    keys: &'a [f32],
-    /// `[len, padded]`
-    values: &'a [f32],
-    len: usize,
+/// Keys that are wanted next, if any: those of `slots`, of the key head `first` floats into a slot.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ahead<'a> {
+    pub(super) slots: &'a [Slot],
+    pub(super) first: usize,
 }
 
-versions!(sum_on = sum_of(lanes: &[f32], whole: &mut f32));
-versions!(attend_on = attend(queries: Queries<'_>));
-
-/// Safety: sixteen lanes; the instruction set of `S`.
-#[inline(always)]
-unsafe fn sum_of<S: Simd>(lanes: &[f32], whole: &mut f32) {
-    // SAFETY: handed on to the caller.
-    *whole = unsafe { sum::<S>(S::load(lanes.as_ptr())) };
-}
-
-/// Safety: the slices of `queries` have the lengths its type states; the instruction set of `S`.
-#[inline(always)]
-unsafe fn attend<S: Simd>(queries: Queries<'_>) {
-    // SAFETY: handed on to the caller; the number of queries is the length of `max`.
-    unsafe {
-        match queries.max.len() {
-            1 => attend_n::<S, 1>(queries),
-            2 => attend_n::<S, 2>(queries),
-            3 => attend_n::<S, 3>(queries),
-            _ => attend_n::<S, SIDE_BY_SIDE>(queries),
-        }
-    }
-}
-
-/// Safety: as [`attend`], with `Q` queries.
-#[inline(always)]
-unsafe fn attend_n<S: Simd, const Q: usize>(mut queries: Queries<'_>) {
-    // SAFETY: handed on to the caller.
-    unsafe {
-        let scores = scores::<S, Q>(&queries);
-        let mut weights = [[0.0; LEN]; Q];
-        let mut decay = [S::splat(0.0); Q];
-        for q in 0..Q {
-            (weights[q], decay[q]) = soften::<S>(&mut queries, q, scores[q]);
-        }
-        let vectors = queries.padded / LANES;
-        for pair in 0..vectors / 2 {
-            gather::<S, Q, 2>(&mut queries, &weights, &decay, 2 * pair * LANES);
-        }
-        if vectors % 2 == 1 {
-            gather::<S, Q, 1>(&mut queries, &weights, &decay, (vectors - 1) * LANES);
-        }
-    }
-}
-
-/// One score per query and position: even and odd columns apart, then together.
+/// Lets query heads, `[.., padded]` and zero beyond `dim`, attend to `slots`, at least one and at
+/// most [`LEN`]; `places` has the sums of each.
 ///
-/// Safety: as [`attend_n`].
-#[inline(always)]
-unsafe fn scores<S: Simd, const Q: usize>(queries: &Queries<'_>) -> [S::V; Q] {
-    // SAFETY: a query has `dim` floats, the keys `dim` lines of sixteen; `dim` is even.
-    unsafe {
-        let (keys, query) = (queries.keys.as_ptr(), queries.query.as_ptr());
-        let mut even = [S::splat(0.0); Q];
-        let mut odd = [S::splat(0.0); Q];
-        for d in (0..queries.dim).step_by(2) {
-            let (low, high) = (S::load(keys.add(d * LEN)), S::load(keys.add((d + 1) * LEN)));
-            for q in 0..Q {
-                let at = query.add(q * queries.dim + d);
-                even[q] = S::fma(S::splat(*at), low, even[q]);
-                odd[q] = S::fma(S::splat(*at.add(1)), high, odd[q]);
-            }
-        }
-        for q in 0..Q {
-            even[q] = S::add(even[q], odd[q]);
-        }
-        even
-    }
-}
-
-/// Turns the scores of query `q` into weights relative to the new largest score, and gives with
-/// them the factor by which the sums so far shrink.
-///
-/// Safety: as [`attend_n`].
-#[inline(always)]
-unsafe fn soften<S: Simd>(queries: &mut Queries<'_>, q: usize, scores: S::V) -> ([f32; LEN], S::V) {
-    let mut lanes = [0.0; LEN];
-    // SAFETY: the arrays have sixteen floats, and so has the sum of a query.
-    unsafe {
-        let mut scores = scores;
-        if queries.len < LEN {
-            S::store(lanes.as_mut_ptr(), scores);
-            lanes[queries.len..].fill(f32::NEG_INFINITY);
-            scores = S::load(lanes.as_ptr());
-        }
-        let (before, here) = (queries.max[q], max::<S>(scores));
-        let largest = if before > here { before } else { here };
-        queries.max[q] = largest;
-        let decay = exp::<S>(S::splat(before - largest));
-        let mut weights = exp::<S>(S::sub(scores, S::splat(largest)));
-        S::store(lanes.as_mut_ptr(), weights);
-        if queries.len < LEN {
-            lanes[queries.len..].fill(0.0);
-            weights = S::load(lanes.as_ptr());
-        }
-        let sum = queries.sum.as_mut_ptr().add(q * LANES);
-        S::store(sum, S::fma(S::load(sum), decay, weights));
-        (lanes, decay)
-    }
-}
-
-/// Adds the weighted values to the totals, positions ascending, for `C` vectors from column `col`.
-///
-/// Safety: as [`attend_n`], and `col + 16 C <= padded`.
-#[inline(always)]
-unsafe fn gather<S: Simd, const Q: usize, const C: usize>(
-    queries: &mut Queries<'_>,
-    weights: &[[f32; LEN]; Q],
-    decay: &[S::V; Q],
-    col: usize,
+/// Panics if a slot lies outside the cache.
+pub(super) fn attend(
+    isa: Isa,
+    cache: Cache<'_>,
+    slots: &[Slot],
+    ahead: Ahead<'_>,
+    query: &[f32],
+    places: Places<'_>,
 ) {
-    // SAFETY: totals are `[Q, padded]`, values `[len, padded]`.
+    let Cache { keys, values, stride, first, dim } = cache;
+    assert!((1..=LEN).contains(&slots.len()), "{} positions in a block", slots.len());
+    assert!(first + dim <= stride && dim > 0, "a key lies within its slot");
+    let held = keys.len().min(values.len()) / stride;
+    let last = slots.iter().fold(0, |last, &slot| slot.max(last));
+    assert!((last as usize) < held, "slot {last} of a cache of {held}");
+    let (n, padded) = (places.max.len(), cache.padded());
+    assert_eq!((query.len(), places.total.len()), (n * padded, n * padded), "a query per place");
+    assert_eq!(places.sum.len(), n * LANES, "lanes per place");
+    // SAFETY: `isa` is available on the fast path, and the lengths are as just checked.
+    unsafe { attend_on(isa, Block { cache, padded, slots, ahead, query, places }) };
+}
+
+/// Query heads and the positions they meet, checked by [`attend`].
+struct Block<'a> {
+    cache: Cache<'a>,
+    padded: usize,
+    slots: &'a [Slot],
+    ahead: Ahead<'a>,
+    query: &'a [f32],
+    places: Places<'a>,
+}
+
+versions!(attend_on = attend_all(block: Block<'_>));
+
+/// Safety: what [`attend`] checks; the instruction set of `S`.
+#[inline(always)]
+unsafe fn attend_all<S: Simd>(block: Block<'_>) {
+    // SAFETY: handed on to the caller.
     unsafe {
-        let padded = queries.padded;
-        let totals = queries.total.as_mut_ptr().add(col);
-        let values = queries.values.as_ptr().add(col);
-        let mut sums = [[S::splat(0.0); C]; Q];
-        for q in 0..Q {
-            for c in 0..C {
-                sums[q][c] = S::mul(S::load(totals.add(q * padded + c * LANES)), decay[q]);
-            }
+        match block.cache.dim {
+            64 => attend_dim::<S, 4>(block),
+            128 => attend_dim::<S, 8>(block),
+            _ => attend_dim::<S, 0>(block),
         }
-        for j in 0..queries.len {
-            for c in 0..C {
-                let value = S::load(values.add(j * padded + c * LANES));
-                for q in 0..Q {
-                    sums[q][c] = S::fma(S::splat(weights[q][j]), value, sums[q][c]);
+    }
+}
+
+/// Safety: as [`attend_all`]; `WHOLE` is the number of vectors of a key, or 0 for any size.
+#[inline(always)]
+unsafe fn attend_dim<S: Simd, const WHOLE: usize>(mut block: Block<'_>) {
+    let n = block.places.max.len();
+    for first in (0..n).step_by(TOGETHER) {
+        let count = TOGETHER.min(n - first);
+        let mut weights = [[0.0; LEN]; TOGETHER];
+        let mut shares = [(0.0, 0.0); TOGETHER];
+        // SAFETY: queries `first..first + count` are among those of the block.
+        unsafe {
+            score::<S, WHOLE>(&block, first, &mut weights[..count]);
+            for (q, weights) in weights[..count].iter_mut().enumerate() {
+                let (largest, sum) = soften::<S>(weights, block.slots.len());
+                shares[q] = block.places.join::<S>(first + q, largest, sum);
+            }
+            for q in (0..count).step_by(SIDE_BY_SIDE) {
+                match count - q {
+                    1 => gather_all::<S, 1>(&mut block, first, q, &weights, &shares),
+                    2 => gather_all::<S, 2>(&mut block, first, q, &weights, &shares),
+                    3 => gather_all::<S, 3>(&mut block, first, q, &weights, &shares),
+                    _ => gather_all::<S, SIDE_BY_SIDE>(&mut block, first, q, &weights, &shares),
                 }
             }
         }
-        for q in 0..Q {
+    }
+}
+
+/// Fills the scores of query heads from `first` on; what lies beyond the positions means nothing.
+///
+/// Safety: as [`attend_dim`], and there are as many query heads as `scores`.
+#[inline(always)]
+unsafe fn score<S: Simd, const WHOLE: usize>(
+    block: &Block<'_>,
+    first: usize,
+    scores: &mut [[f32; LEN]],
+) {
+    let Block { cache, padded, .. } = *block;
+    for (v, slots) in block.slots.chunks(LANES).enumerate() {
+        // SAFETY: asking for memory ahead touches none; the rest is handed on to the caller.
+        unsafe {
+            if first == 0 {
+                let wanted = Ahead { slots, first: cache.first };
+                ask::<S>(cache, cache.values, wanted);
+            }
+            for (q, scores) in scores.iter_mut().enumerate() {
+                let query = block.query.as_ptr().add((first + q) * padded);
+                let sums = S::sums(&Products::<WHOLE> { cache, query, slots });
+                S::store(scores.as_mut_ptr().add(v * LANES), sums);
+            }
+        }
+    }
+}
+
+/// Asks for keys or values ahead of their use.
+#[inline(always)]
+fn ask<S: Simd>(cache: Cache<'_>, of: &[f32], wanted: Ahead<'_>) {
+    for &slot in wanted.slots {
+        let start = of.as_ptr().wrapping_add(slot as usize * cache.stride + wanted.first);
+        for col in (0..cache.dim).step_by(LANES) {
+            S::prefetch(start.wrapping_add(col));
+        }
+    }
+}
+
+/// A query and sixteen keys: part `i` is their product lane by lane, vectors ascending, for the
+/// `i`-th of the slots; the last stands in for those beyond it.
+struct Products<'a, const WHOLE: usize> {
+    cache: Cache<'a>,
+    query: *const f32,
+    slots: &'a [Slot],
+}
+
+impl<S: Simd, const WHOLE: usize> Parts<S> for Products<'_, WHOLE> {
+    #[inline(always)]
+    unsafe fn part(&self, i: usize) -> S::V {
+        let Cache { stride, first, dim, .. } = self.cache;
+        let slot = self.slots[i.min(self.slots.len() - 1)] as usize;
+        let whole = if WHOLE > 0 { WHOLE } else { dim / LANES };
+        // SAFETY: the slot lies in the cache and a key within it; a query is padded to vectors.
+        unsafe {
+            let key = self.cache.keys.as_ptr().add(slot * stride + first);
+            let mut sum = S::splat(0.0);
+            for c in 0..whole {
+                let (q, k) = (S::load(self.query.add(c * LANES)), S::load(key.add(c * LANES)));
+                sum = if c == 0 { S::mul(q, k) } else { S::fma(q, k, sum) };
+            }
+            if WHOLE == 0 && !dim.is_multiple_of(LANES) {
+                let q = S::load(self.query.add(whole * LANES));
+                let k = load_part::<S>(key.add(whole * LANES), dim % LANES);
+                sum = S::fma(q, k, sum);
+            }
+            sum
+        }
+    }
+}
+
+/// Turns the scores of `len` positions into weights relative to the largest, zero beyond; gives the
+/// largest, and the sum of the weights by lane.
+///
+/// Safety: `len` is at least 1 and at most [`LEN`]; the instruction set of `S`.
+#[inline(always)]
+unsafe fn soften<S: Simd>(scores: &mut [f32; LEN], len: usize) -> (f32, S::V) {
+    let padded = len.next_multiple_of(LANES);
+    scores[len..padded].fill(f32::NEG_INFINITY);
+    // SAFETY: whole vectors below the length of the array.
+    unsafe {
+        let mut most = S::load(scores.as_ptr());
+        for first in (LANES..padded).step_by(LANES) {
+            most = S::max(most, S::load(scores.as_ptr().add(first)));
+        }
+        let largest = max::<S>(most);
+        let mut sum = S::splat(0.0);
+        for first in (0..padded).step_by(LANES) {
+            let place = scores.as_mut_ptr().add(first);
+            S::store(place, exp::<S>(S::sub(S::load(place), S::splat(largest))));
+            if first + LANES > len {
+                scores[len..padded].fill(0.0);
+            }
+            sum = S::add(sum, S::load(place));
+        }
+        (largest, sum)
+    }
+}
+
+/// Lets the totals of query heads `first + q..first + q + Q` absorb the weighted values.
+///
+/// Safety: as [`attend_dim`], and there are such query heads.
+#[inline(always)]
+unsafe fn gather_all<S: Simd, const Q: usize>(
+    block: &mut Block<'_>,
+    first: usize,
+    q: usize,
+    weights: &Weights,
+    shares: &[(f32, f32); TOGETHER],
+) {
+    let whole = block.cache.dim / LANES * LANES;
+    let mut col = 0;
+    if first + q == 0 {
+        ask::<S>(block.cache, block.cache.keys, block.ahead);
+    }
+    // SAFETY: handed on to the caller; the columns lie within a padded query.
+    unsafe {
+        while S::ABREAST >= 4 && col + 4 * LANES <= whole {
+            gather::<S, Q, 4, true>(block, first, q, weights, shares, col);
+            col += 4 * LANES;
+        }
+        while col + 2 * LANES <= whole {
+            gather::<S, Q, 2, true>(block, first, q, weights, shares, col);
+            col += 2 * LANES;
+        }
+        if col < whole {
+            gather::<S, Q, 1, true>(block, first, q, weights, shares, col);
+        }
+        if whole < block.padded {
+            gather::<S, Q, 1, false>(block, first, q, weights, shares, whole);
+        }
+    }
+}
+
+/// Sums the weighted values, positions ascending, for `C` vectors from column `col`, and lets the
+/// totals of `Q` query heads absorb them.
+///
+/// Safety: as [`gather_all`]; `C` vectors from `col` on lie in a padded query, and if `WHOLE` in a
+/// value.
+#[inline(always)]
+unsafe fn gather<S: Simd, const Q: usize, const C: usize, const WHOLE: bool>(
+    block: &mut Block<'_>,
+    first: usize,
+    q: usize,
+    weights: &Weights,
+    shares: &[(f32, f32); TOGETHER],
+    col: usize,
+) {
+    // SAFETY: handed on to the caller.
+    unsafe {
+        let Cache { stride, dim, .. } = block.cache;
+        let values = block.cache.values.as_ptr().add(block.cache.first + col);
+        let weights = weights.as_ptr().add(q);
+        let mut sums = [[S::splat(0.0); C]; Q];
+        for (j, &slot) in block.slots.iter().enumerate() {
+            let value = values.add(slot as usize * stride);
             for c in 0..C {
-                S::store(totals.add(q * padded + c * LANES), sums[q][c]);
+                let value = if WHOLE {
+                    S::load(value.add(c * LANES))
+                } else {
+                    load_part::<S>(value, dim - col)
+                };
+                for i in 0..Q {
+                    let weight = S::splat((*weights.add(i))[j]);
+                    sums[i][c] = S::fma(weight, value, sums[i][c]);
+                }
+            }
+        }
+        for i in 0..Q {
+            for c in 0..C {
+                let at = (first + q + i) * block.padded + col + c * LANES;
+                let total = block.places.total[at..at + LANES].as_mut_ptr();
+                super::sums::absorb::<S>(total, sums[i][c], shares[q + i]);
             }
         }
     }
