@@ -93,7 +93,7 @@ impl Device for CpuKernels {
 
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
         let mut state = self.state.lock();
-        let stored = match &state.fast {
+        let stored = match &mut state.fast {
             Some(fast) => Stored::Packed(fast.pack(parts)?),
             None => plain(parts)?,
         };

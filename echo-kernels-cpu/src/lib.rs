@@ -9,10 +9,11 @@
 //! This crate knows no request, no policy, no file and no model.
 //!
 //! Reading order: [`mod@reference`] (one file per operation, its header the specification), `cpu`
-//! and `ops` (the ports), `memory`, `staged`, `pool`, `linear` (the fast linear layer), `fast` (the
+//! and `ops` (the ports), `memory`, `staged`, `aligned`, `pages`, `pool`, `linear` (the fast linear layer), `fast` (the
 //! other fast forms), [`conformance`].
 #![deny(missing_docs)]
 
+mod aligned;
 mod area;
 pub mod conformance;
 mod cpu;
@@ -20,6 +21,7 @@ mod fast;
 pub mod linear;
 mod memory;
 mod ops;
+mod pages;
 pub mod pool;
 pub mod reference;
 mod staged;

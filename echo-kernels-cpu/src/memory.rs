@@ -1,5 +1,6 @@
 //! The device's memory: buffers, weights and staged rows, all on the host's heap.
 
+use crate::aligned::Aligned;
 use crate::linear::PackedWeight;
 use crate::staged::Staged;
 use echo_core::port::{Buffer, Data, Element, Stage, Weight};
@@ -8,8 +9,8 @@ use echo_core::{DeviceError, Limits};
 /// A device array.
 #[derive(Debug)]
 enum Array {
-    F32(Vec<f32>),
-    U32(Vec<u32>),
+    F32(Aligned<f32>),
+    U32(Aligned<u32>),
 }
 
 /// A weight as the backend's path wants it.
@@ -36,10 +37,12 @@ impl Memory {
         what: &str,
     ) -> Result<Buffer, DeviceError> {
         let array = match element {
-            Element::F32 => Array::F32(zeros(len, 0.0, what)?),
-            Element::U32 => Array::U32(zeros(len, 0, what)?),
+            Element::F32 => Aligned::zeros(len).map(Array::F32),
+            Element::U32 => Aligned::zeros(len).map(Array::U32),
         };
-        self.arrays.push(array);
+        let asked = len.saturating_mul(size_of::<f32>());
+        let none = || DeviceError::OutOfMemory { asked, what: what.to_owned() };
+        self.arrays.push(array.ok_or_else(none)?);
         Ok(Buffer(self.arrays.len() as u32 - 1))
     }
 
@@ -156,16 +159,6 @@ impl Array {
             Array::U32(_) => panic!("a U32 buffer was used as F32"),
         }
     }
-}
-
-fn zeros<T: Clone>(len: usize, zero: T, what: &str) -> Result<Vec<T>, DeviceError> {
-    let mut array = Vec::new();
-    array.try_reserve_exact(len).map_err(|_| DeviceError::OutOfMemory {
-        asked: len.saturating_mul(size_of::<T>()),
-        what: what.to_owned(),
-    })?;
-    array.resize(len, zero);
-    Ok(array)
 }
 
 #[cfg(test)]

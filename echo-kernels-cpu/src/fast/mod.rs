@@ -25,6 +25,7 @@ mod tree_attention;
 
 use crate::area::Area;
 use crate::linear::{Activations, Isa, PackedWeight, Scratch};
+use crate::pages::Arena;
 use crate::pool::Pool;
 use echo_core::{DeviceError, TensorView};
 
@@ -36,6 +37,7 @@ pub(crate) struct Fast {
     isa: Isa,
     activations: Activations,
     pool: Pool,
+    arena: Arena,
     linear: Scratch,
     attention: tree_attention::Scratch,
     sampling: sample_rows::Scratch,
@@ -53,6 +55,7 @@ impl Fast {
         Fast {
             isa,
             activations,
+            arena: Arena::default(),
             linear: Scratch::default(),
             attention: tree_attention::Scratch::new(pool.threads()),
             sampling: sample_rows::Scratch::new(pool.threads()),
@@ -61,8 +64,9 @@ impl Fast {
     }
 
     /// Repacks a weight for the linear layer of this path.
-    pub(crate) fn pack(&self, parts: &[TensorView<'_>]) -> Result<PackedWeight, DeviceError> {
-        Ok(PackedWeight::new(parts, self.isa)?.with_activations(self.activations))
+    pub(crate) fn pack(&mut self, parts: &[TensorView<'_>]) -> Result<PackedWeight, DeviceError> {
+        let weight = PackedWeight::new_in(parts, self.isa, &self.pool, &mut self.arena)?;
+        Ok(weight.with_activations(self.activations))
     }
 
     pub(crate) fn linear(

@@ -18,6 +18,14 @@ impl<'a> Out<'a> {
         Out { data: data.as_mut_ptr(), len: data.len(), stride, owner: PhantomData }
     }
 
+    /// Asks for the lines of a place that will be written: another core may hold them.
+    pub(super) fn claim(&self, row: usize, col: usize, width: usize) {
+        #[cfg(target_arch = "x86_64")]
+        super::stream::claim(self.data.wrapping_add(row * self.stride + col), width);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (row, col, width);
+    }
+
     /// Writes `values` to `row` from `col` on; panics beyond the matrix.
     ///
     /// # Safety

@@ -1,13 +1,11 @@
 //! From stored tensors to tiles.
 
 use super::format::{BLOCK, Blocks, Format, LANES, LINE};
+use crate::aligned::Line;
+use crate::pool::Pool;
 use echo_core::{DType, DeviceError, TensorView};
 use half::f16;
-
-/// 64 bytes on a 64-byte boundary, so that a vector of them is aligned for the kernels.
-#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C, align(64))]
-pub(super) struct Line([u8; LINE]);
+use parking_lot::Mutex;
 
 /// Scales, minimum and stored weights of one block of one row, as the kernels want them.
 struct Block {
@@ -45,29 +43,42 @@ pub(super) fn check(part: &TensorView<'_>, cols: usize) -> Result<(), DeviceErro
     }
 }
 
-/// The tiles of one checked tensor; rows that fill up the last tile are zero.
-pub(super) fn pack(part: &TensorView<'_>) -> Vec<Line> {
-    let format = Format::of(part.dtype);
-    let tile_bytes = format.tile_bytes(part.cols);
-    let tiles = part.rows.div_ceil(LANES);
-    let mut lines = vec![Line([0; LINE]); tiles * tile_bytes / LINE];
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
-    let row_bytes = part.bytes.len() / part.rows.max(1);
-    for (row, stored) in part.bytes.chunks_exact(row_bytes.max(1)).enumerate() {
-        let tile = &mut bytes[row / LANES * tile_bytes..][..tile_bytes];
-        let lane = row % LANES;
-        match format {
-            Format::Dense(dtype) => pack_dense(dtype, stored, lane, tile),
+/// Lines that the tiles of a checked tensor take.
+pub(super) fn lines(part: &TensorView<'_>) -> usize {
+    part.rows.div_ceil(LANES) * Format::of(part.dtype).tile_bytes(part.cols) / LINE
+}
+
+/// Fills `lines`, all zero, with the tiles of a checked tensor; rows that fill up the last tile stay
+/// zero. Threads take a tile at a time.
+pub(super) fn pack(part: &TensorView<'_>, pool: &Pool, lines: &mut [Line]) {
+    let tile_bytes = Format::of(part.dtype).tile_bytes(part.cols);
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
+    let tiles = Mutex::new(bytes.chunks_exact_mut(tile_bytes).enumerate());
+    pool.run(pool.threads(), &|_| {
+        loop {
+            // Bound first, so that the lock is not held while the tile is filled.
+            let next = tiles.lock().next();
+            let Some((tile, bytes)) = next else { break };
+            pack_tile(part, tile, bytes);
+        }
+    });
+}
+
+fn pack_tile(part: &TensorView<'_>, tile: usize, bytes: &mut [u8]) {
+    let row_bytes = part.bytes.len() / part.rows;
+    let rows = part.bytes.chunks_exact(row_bytes).skip(tile * LANES).take(LANES);
+    for (lane, stored) in rows.enumerate() {
+        match Format::of(part.dtype) {
+            Format::Dense(dtype) => pack_dense(dtype, stored, lane, bytes),
             Format::Blocks(form) => {
                 for block in 0..part.cols / BLOCK {
                     let unpacked = read_block(part.dtype, stored, block);
-                    put_terms(form, unpacked.terms, lane, &mut tile[form.terms_at(block)..]);
-                    put_weights(form, &unpacked.q, lane, &mut tile[form.weights_at(block)..]);
+                    put_terms(form, unpacked.terms, lane, &mut bytes[form.terms_at(block)..]);
+                    put_weights(form, &unpacked.q, lane, &mut bytes[form.weights_at(block)..]);
                 }
             }
         }
     }
-    lines
 }
 
 fn pack_dense(dtype: DType, row: &[u8], lane: usize, tile: &mut [u8]) {

@@ -1,11 +1,13 @@
 //! A weight matrix, packed once at load and applied many times.
 
-use super::format::{BLOCK, Format, LANES, Tile};
+use super::format::{BLOCK, Format, LANES, LINE, Tile};
 use super::isa::Isa;
-use super::kernel::{self, Acts, Floats, Ints, ROWS_MAX};
+use super::kernel::{self, Acts, Floats, Ints, ROWS_MAX, Sums};
 use super::out::Out;
-use super::pack::{self, Line};
+use super::pack;
 use super::quantize::Scratch;
+use crate::aligned::Line;
+use crate::pages::{Arena, Piece};
 use crate::pool::Pool;
 use echo_core::{DeviceError, TensorView};
 use parking_lot::Mutex;
@@ -38,7 +40,7 @@ struct Part {
     first_row: usize,
     rows: usize,
     first_tile: usize,
-    lines: Vec<Line>,
+    lines: Piece<Line>,
 }
 
 impl PackedWeight {
@@ -47,6 +49,16 @@ impl PackedWeight {
     /// Fails, naming the tensor, if its columns differ from the first part's, are not whole blocks
     /// (of 32 or 256, by type) or do not fit its bytes; and if `isa` is not available here.
     pub fn new(parts: &[TensorView<'_>], isa: Isa) -> Result<Self, DeviceError> {
+        Self::new_in(parts, isa, &Pool::new(1), &mut Arena::default())
+    }
+
+    /// The same with the threads of `pool` and in the memory of `arena`.
+    pub(crate) fn new_in(
+        parts: &[TensorView<'_>],
+        isa: Isa,
+        pool: &Pool,
+        arena: &mut Arena,
+    ) -> Result<Self, DeviceError> {
         if !Isa::available().contains(&isa) {
             let why = format!("kernels for {isa} on this processor; use another instruction set");
             return Err(DeviceError::Unsupported(why));
@@ -61,12 +73,18 @@ impl PackedWeight {
         let mut first_tile = 0;
         for part in parts {
             pack::check(part, weight.cols)?;
+            let n_lines = pack::lines(part);
+            let mut lines = arena.take(n_lines).ok_or_else(|| DeviceError::OutOfMemory {
+                asked: n_lines * LINE,
+                what: format!("tensor {}", part.name),
+            })?;
+            pack::pack(part, pool, &mut lines);
             weight.parts.push(Part {
                 format: Format::of(part.dtype),
                 first_row: weight.rows,
                 rows: part.rows,
                 first_tile,
-                lines: pack::pack(part),
+                lines,
             });
             weight.rows += part.rows;
             first_tile += part.rows.div_ceil(LANES);
@@ -150,9 +168,17 @@ impl PackedWeight {
         let out = Out::new(&mut out[out_col..], out_stride);
         let last = &self.parts[self.parts.len() - 1];
         let tiles = last.first_tile + last.rows.div_ceil(LANES);
-        pool.run(tiles, &|tile| {
-            let part = self.part_at(|part| part.first_tile <= tile);
-            self.apply_tile(part, tile - part.first_tile, scratch, rows, x, x_stride, &out);
+        let threads = pool.threads();
+        pool.run(threads, &|thread| {
+            if thread > 0 && self.wants_ints() {
+                scratch.ask(rows.min(ROWS_MAX));
+            }
+            let mut sums = [[0.0; LANES]; ROWS_MAX];
+            for tile in thread * tiles / threads..(thread + 1) * tiles / threads {
+                let part = self.part_at(|part| part.first_tile <= tile);
+                let tile = tile - part.first_tile;
+                self.apply_tile(part, tile, scratch, rows, x, x_stride, &out, &mut sums);
+            }
         });
     }
 
@@ -189,13 +215,13 @@ impl PackedWeight {
         x: &[f32],
         x_stride: usize,
         out: &Out<'_>,
+        sums: &mut [Sums; ROWS_MAX],
     ) {
         let ints =
             self.activations == Activations::Int8 && matches!(part.format, Format::Blocks(_));
         let first = tile * LANES;
         let width = LANES.min(part.rows - first);
         let view = part.tile(tile, self.cols);
-        let mut sums = [[0.0; LANES]; ROWS_MAX];
         // Equal calls of whole fours: 17 rows as 12 and 5, not as 16 and 1.
         let together = rows.div_ceil(rows.div_ceil(ROWS_MAX)).next_multiple_of(4);
         for row in (0..rows).step_by(together) {
@@ -206,6 +232,7 @@ impl PackedWeight {
                 let x = &x[row * x_stride..];
                 Acts::Floats(Floats { x, stride: x_stride })
             };
+            (row..row + count).for_each(|row| out.claim(row, part.first_row + first, width));
             kernel::run(self.isa, part.format, view, acts, &mut sums[..count]);
             for (i, sums) in sums[..count].iter().enumerate() {
                 // SAFETY: a region runs each tile once, and tiles have disjoint columns.

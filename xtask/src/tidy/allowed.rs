@@ -58,6 +58,7 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-kernels-cpu", "bytemuck", "weights viewed as numbers"),
     ("echo-kernels-cpu", "half", "F16 and BF16 weights"),
     ("echo-kernels-cpu", "crossbeam", "worker threads and their queues"),
+    ("echo-kernels-cpu", "memmap2", "weights in large pages"),
     ("echo-kernels-cpu", "parking_lot", "locks without poisoning"),
     ("echo-kernels-cuda", "bytemuck", "numbers viewed as bytes"),
     ("echo-kernels-cuda", "cudarc", "NVIDIA's driver and run-time compiler, loaded dynamically"),
