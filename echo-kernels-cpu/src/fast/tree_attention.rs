@@ -7,9 +7,10 @@
 //! block, when, and with whom does not matter: threads divide positions as they divide rows, and a
 //! thread that starts in the middle keeps what its blocks give until those before them are done.
 //!
-//! A key head of a block is read by all rows of a sequence that share it, and by all query heads
-//! of it, while it is in cache; key heads follow each other as they lie in memory. What a row sees beyond its last whole block (the end of its prefix and its
-//! ancestors) it reads by itself, in blocks cut at the same positions.
+//! A key head of a block is read by all rows of a sequence that share it, and by all query heads of
+//! it, while it is in cache; key heads follow each other as they lie in memory. What a row sees
+//! beyond its last whole block (the end of its prefix and its ancestors) it reads by itself, in
+//! blocks cut at the same positions.
 
 mod items;
 mod kernel;

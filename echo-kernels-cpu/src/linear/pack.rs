@@ -48,8 +48,8 @@ pub(super) fn lines(part: &TensorView<'_>) -> usize {
     part.rows.div_ceil(LANES) * Format::of(part.dtype).tile_bytes(part.cols) / LINE
 }
 
-/// Fills `lines`, all zero, with the tiles of a checked tensor; rows that fill up the last tile stay
-/// zero. Threads take a tile at a time.
+/// Fills `lines`, all zero, with the tiles of a checked tensor; rows that fill up the last tile
+/// stay zero. Threads take a tile at a time.
 pub(super) fn pack(part: &TensorView<'_>, pool: &Pool, lines: &mut [Line]) {
     let tile_bytes = Format::of(part.dtype).tile_bytes(part.cols);
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
