@@ -13,6 +13,7 @@ use echo_core::{DeviceError, Limits};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
 use forward::{Forward, Shape};
+use std::process::ExitCode;
 use std::time::Instant;
 
 const LLAMA_8B: Shape = Shape {
@@ -30,7 +31,17 @@ const TINY: Shape =
 /// Committed positions of each sequence.
 const CONTEXT: usize = 512;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("figures: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arg = std::env::args().nth(1);
     if arg.as_deref() == Some("--check") {
         let cpu = CpuKernels::new(CpuOptions::default());

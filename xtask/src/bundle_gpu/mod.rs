@@ -24,6 +24,8 @@ pub(crate) fn run(flags: &BundleGpu) -> Outcome {
     let out = root().join(&flags.out);
     let programs = out.join("echo");
     fs::create_dir_all(&programs)?;
+    // Before the builds: the tree may change while they run.
+    let commit = commit();
     for (built, name) in build()? {
         let to = programs.join(name);
         fs::copy(&built, &to).map_err(|e| format!("cannot copy {}: {e}", built.display()))?;
@@ -34,7 +36,7 @@ pub(crate) fn run(flags: &BundleGpu) -> Outcome {
     cubins.args(["--example", "cubins", "--"]).arg(programs.join("cubins")).args(ARCHS);
     run_command(cubins.envs(nvrtc::environment()?))?;
     write_script(&out)?;
-    fs::write(out.join("commit.txt"), commit())?;
+    fs::write(out.join("commit.txt"), commit)?;
     let bytes = size(&out)?;
     if flags.model {
         for entry in fs::read_dir(fetch::model_folder()?)? {
