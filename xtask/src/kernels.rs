@@ -45,7 +45,12 @@ pub(crate) const BACKENDS: [Backend; 4] = [
         extension: "rs",
         absent: None,
     },
-    Backend { name: "cuda", folder: "echo-kernels-cuda/cu", extension: "cu", absent: None },
+    Backend {
+        name: "cuda",
+        folder: "echo-kernels-cuda/cu",
+        extension: "cu",
+        absent: Some("the backend is not written yet"),
+    },
     Backend {
         name: "wgpu",
         folder: "echo-kernels-wgpu/wgsl",
