@@ -239,7 +239,7 @@ fn what_is_wrong_with_flags_and_files_is_named() {
     }
     let said = refusal(&["--host", "0.0.0.0"]);
     assert!(said.contains("set an API key"), "{said}");
-    let said = refusal(&["--drain-timeout", "-1"]);
+    let said = refusal(&["--drain-timeout=-1"]);
     assert!(said.contains("drain-timeout"), "{said}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();

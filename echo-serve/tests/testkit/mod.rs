@@ -88,14 +88,6 @@ impl Server {
         }
     }
 
-    /// Leaves a server whose engine died on purpose.
-    pub(crate) fn abandon(mut self) {
-        self.go(Phase::Stop);
-        let (server, engine) = self.threads.take().expect("it is left once");
-        server.join().expect("the server ends well");
-        assert!(engine.join().is_err(), "the engine was to die");
-    }
-
     /// A socket to the server.
     pub(crate) fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).expect("the server listens");
