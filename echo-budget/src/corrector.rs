@@ -4,7 +4,7 @@
 //! machine is at all, which no choice depends on, and the shape `s`, which rows have become dearer
 //! than others. What a step leaves unexplained moves `g` by a tenth and the points of `s` beside
 //! its row count by a twentieth. A draft pass has its own part in the place of `s`. Nothing above
-//! [`RESIDUAL_MAX`] is believed of one step, so a preempted forward moves them by a few percent.
+//! `RESIDUAL_MAX` is believed of one step, so a preempted forward moves them by a few percent.
 //!
 //! The chance of a drafted token is followed by counting: `(accepted + k) / (promised + k)`, both
 //! decaying by the tokens promised.
@@ -12,7 +12,7 @@
 //! What isn't seen is forgotten slowly: the shape and the counts go back to what was known at
 //! start, so a policy that stopped drafting in a bad moment tries again. Where it stays away for
 //! long, a step now and then is a *probe*: policies are told that drafts are better and cheaper
-//! than they seem. Probes are paid from [`PROBE_SHARE`] of the time of steps that drafted nothing,
+//! than they seem. Probes are paid from `PROBE_SHARE` of the time of steps that drafted nothing,
 //! by what they really took, so that is the most they can cost.
 
 use crate::cost::CostTable;
