@@ -44,6 +44,15 @@ impl Tensor<'_> {
     }
 }
 
+/// The weights of whole blocks of `Q8_0`: a scale in half precision and 32 bytes each.
+pub(crate) fn floats_of_q8_0(bytes: &[u8]) -> Vec<f32> {
+    let block = |block: &[u8]| {
+        let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+        block[2..].iter().map(|&q| scale * f32::from(q as i8)).collect::<Vec<_>>()
+    };
+    bytes.chunks_exact(DType::Q8_0.block_bytes()).flat_map(block).collect()
+}
+
 /// Little-endian singles.
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()

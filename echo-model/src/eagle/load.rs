@@ -1,7 +1,7 @@
 //! Bringing a head's tensors to the device.
 
 use super::head::Head;
-use super::quantise::to_q8_0;
+use super::quantise::to_q4_1;
 use crate::error::ModelError;
 use crate::llama::LoadError;
 use crate::role::Role;
@@ -20,11 +20,11 @@ pub(super) struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Tensors of these names and shapes, one below the other, as one matrix of eight bits.
+    /// Tensors of these names and shapes, one below the other, as one matrix of four bits.
     pub(super) fn matrix(&self, names: &[(&str, (usize, usize))]) -> Result<Weight, LoadError> {
         let tensors = names
             .iter()
-            .map(|&(name, shape)| Ok(to_q8_0(self.head.tensor(name, shape)?)))
+            .map(|&(name, shape)| Ok(to_q4_1(self.head.tensor(name, shape)?)))
             .collect::<Result<Vec<Tensor<'_>>, ModelError>>()?;
         let parts: Vec<_> = tensors.iter().map(Tensor::view).collect();
         Ok(self.device.weight(&parts)?)

@@ -9,7 +9,7 @@
 use super::buffers::Buffers;
 use super::head::Head;
 use super::load::{Loading, output_rows};
-use super::quantise::to_q8_0;
+use super::quantise::to_q4_1;
 use crate::config::ModelConfig;
 use crate::llama::{LlamaTarget, LoadError, Taps};
 use crate::rope::rope_table;
@@ -79,8 +79,8 @@ impl Network {
             None => target.embedding(),
         };
         let lm_head = match head.optional("lm_head.weight", (drafted, hidden))? {
-            Some(own) => device.weight(&[to_q8_0(own).view()])?,
-            None => device.weight(&[output_rows(weights, head.tokens())?.view()])?,
+            Some(own) => device.weight(&[to_q4_1(own).view()])?,
+            None => device.weight(&[to_q4_1(output_rows(weights, head.tokens())?).view()])?,
         };
         let kv_len = slots * kv;
         Ok(Network {
