@@ -4,6 +4,7 @@
 //! [`Exact::NODES_MAX`] drafted nodes the rest is not considered, and the plan is legal but no
 //! longer the best. Shares nothing with the other solvers but the tables.
 
+use crate::cost::MARGIN;
 use crate::goodput::GoodputParams;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 
@@ -23,7 +24,8 @@ impl Exact {
         Exact { params }
     }
 
-    /// Expected tokens per microsecond of `plan`.
+    /// Expected tokens per microsecond of `plan`, its drafted rows counted at their price with the
+    /// margin.
     pub fn rate(&self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> f64 {
         let GoodputParams { cost, survival } = &self.params;
         let times = cost.under(&budget.load);
@@ -33,7 +35,9 @@ impl Exact {
             .map(|n| times.chance(survival, path_score(tree, n)))
             .sum();
         let rows = budget.load.context_rows + plan.len();
-        let us = times.host_us() + times.drafted_us(tree) + times.verify_us(rows);
+        let plain_us = times.verify_us(budget.load.context_rows + tree.roots());
+        let rows_us = plain_us + MARGIN * (times.verify_us(rows) - plain_us);
+        let us = times.host_us() + times.drafted_us(tree) + rows_us;
         (tree.roots() as f64 + tokens) / us
     }
 }

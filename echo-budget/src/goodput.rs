@@ -3,8 +3,9 @@
 //! All nodes of the batch are ranked by their chance to be accepted, `p(n) = survival(S(n))`. With
 //! the best `B` of them verified, a step yields `E(B) = R + Σ p` tokens (each of the `R` sequences
 //! commits one token in any case) and takes `T(B)`: host, draft passes already spent, and the
-//! measured target forward. The plan is the best `B` for `B = argmax E(B) / T(B)`. After vLLM's
-//! adaptive verification, for trees.
+//! measured target forward, whose growth over that of the roots alone counts [`MARGIN`] times. The
+//! plan is the best `B` for `B = argmax E(B) / T(B)`. After vLLM's adaptive verification, for
+//! trees.
 //!
 //! On a staircase only the edges of buckets can be optimal, and the slots up to an edge are free:
 //! they are filled with the next best nodes. On an even curve `E / T` has one peak between two
@@ -15,7 +16,7 @@
 //! is verified; at overload each row costs its share, and only near-certain nodes are worth it,
 //! until the plan is plain decoding.
 
-use crate::cost::{Between, CostTable, Times};
+use crate::cost::{Between, CostTable, MARGIN, Times};
 use crate::ranking::{Ranking, node, score};
 use crate::survival::Survival;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
@@ -60,13 +61,10 @@ impl Solver for Goodput {
             sum += times.chance(survival, score((key >> 32) as u32));
             self.tokens.push(sum);
         }
-        let rate = Rate {
-            tokens: &self.tokens,
-            cost,
-            times,
-            spent_us: times.host_us() + times.drafted_us(tree),
-            base: budget.load.context_rows + roots,
-        };
+        let base = budget.load.context_rows + roots;
+        let spent_us = times.host_us() + times.drafted_us(tree);
+        let fixed_us = spent_us - (MARGIN - 1.0) * times.verify_us(base);
+        let rate = Rate { tokens: &self.tokens, cost, times, fixed_us, base };
         for &key in &keys[..rate.peak()] {
             plan.keep(node(key));
         }
@@ -79,15 +77,16 @@ struct Rate<'a> {
     tokens: &'a [f64],
     cost: &'a CostTable,
     times: Times<'a>,
-    /// Microseconds of the step before the target's forward.
-    spent_us: f64,
+    /// Microseconds that no choice changes: those before the target's forward, less what the margin
+    /// adds to the roots' own.
+    fixed_us: f64,
     /// Rows of the forward before any drafted node.
     base: usize,
 }
 
 impl Rate<'_> {
     fn us(&self, b: usize) -> f64 {
-        self.spent_us + self.times.verify_us(self.base + b)
+        self.fixed_us + MARGIN * self.times.verify_us(self.base + b)
     }
 
     fn at(&self, b: usize) -> f64 {

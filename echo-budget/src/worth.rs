@@ -9,10 +9,12 @@
 //! those sequences alone that add to it. The rest is closed, also to what a look-up in the text
 //! finds for nothing: left open it lost more in rows than it brought as soon as a few requests ran.
 //!
+//! Rows and passes count [`MARGIN`] times what they cost.
+//!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
 
-use crate::cost::CostTable;
+use crate::cost::{CostTable, MARGIN};
 use crate::survival::Survival;
 use echo_core::{Frontier, Gate, Keep, Load};
 
@@ -84,7 +86,7 @@ impl Gate for Worth {
                 (count + 1, best.max(tree.score[i]))
             });
             let p = if depth == 0 { 1.0 } else { f64::from(survival.at(best.min(0.0))) };
-            let own_value = self.value(depth, p, chance, rate * row_us);
+            let own_value = self.value(depth, p, chance, MARGIN * rate * row_us);
             if count > 0 && own_value > 0.0 {
                 value += own_value;
                 nodes += count;
@@ -92,7 +94,7 @@ impl Gate for Worth {
                 own.for_each(|i| keep.narrow(i - first, 0));
             }
         }
-        if value <= rate * times.draft_us(nodes) {
+        if value <= MARGIN * rate * times.draft_us(nodes) {
             frontier.nodes().for_each(|i| keep.narrow(i - first, 0));
         }
     }
