@@ -141,8 +141,54 @@ mod tests {
         assert_eq!(feed(b"abcd", &[4], &["c", "bc"], false), ("a".into(), true));
     }
 
+    /// So many cases, or as many as the variable `PROPTEST_CASES` names if it names more.
+    fn at_least(cases: u32) -> ProptestConfig {
+        let usual = ProptestConfig::default();
+        ProptestConfig { cases: usual.cases.max(cases), ..usual }
+    }
+
+    /// What goes wrong where characters are cut: families joined by zero-width joiners, flags,
+    /// combining marks, scripts of two to four bytes, and plain letters between them.
+    const PIECES: [&str; 10] = [
+        "👩\u{200d}👩\u{200d}👧",
+        "🇩🇪",
+        "e\u{301}",
+        "क्षि",
+        "語",
+        "ß",
+        "\u{10ffff}",
+        "a",
+        " ",
+        "\n",
+    ];
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(50_000))]
+        #![proptest_config(at_least(50_000))]
+
+        /// However the bytes of a text are dealt out, one by one as by tokens that stand for single
+        /// bytes or in runs of up to 16: what is given out is always a beginning of the text, and
+        /// no character is broken or lost.
+        #[test]
+        fn a_text_comes_out_as_it_is(
+            pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..16),
+            cuts in proptest::collection::vec(1usize..=16, 0..40),
+        ) {
+            let (whole, stops) = (pieces.concat(), Stops::default());
+            let (mut text, mut out, mut rest) = (Text::new(), String::new(), whole.as_bytes());
+            for cut in cuts.into_iter().chain(std::iter::repeat(1)) {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                text.push(piece, &stops, true, &mut out);
+                prop_assert!(whole.starts_with(&out), "{:?} of {:?}", out, whole);
+                // At most a character waits.
+                prop_assert!(whole.len() - after.len() - out.len() < 4);
+                rest = after;
+            }
+            text.finish(&mut out);
+            prop_assert_eq!(out, whole);
+        }
 
         #[test]
         fn pieces_concatenate_to_the_whole(
