@@ -2,16 +2,17 @@
 //!
 //! Canaries are asked for all the time and must not change by a bit; every request must have an
 //! end, and the right one; memory, files and threads must stay as they are. The model is the
-//! simulated one, whose ledger notices what a real one would hide.
+//! simulated one, whose ledger notices what a real one would hide; with `--model`, the default one.
 
 mod memory;
+mod real;
 mod shaky;
 #[path = "../tests/testkit/mod.rs"]
 mod testkit;
 
 use echo_core::{Limits, Sampling, Token};
 use echo_model::sim::{SimLaw, SimOptions};
-use echo_runtime::{Event, FinishReason, Handle, RejectReason, Request, Stops};
+use echo_runtime::{Engine, Event, FinishReason, Handle, Output, RejectReason, Request, Stops};
 use memory::{Look, look, slope};
 use shaky::{Dial, POISON, WORDS, engine};
 use std::process::ExitCode;
@@ -51,39 +52,108 @@ fn get(counter: &AtomicUsize) -> usize {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let seconds = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let is_real = args.first().is_some_and(|arg| arg == "--model");
+    let rest: Vec<&str> = args.iter().skip(usize::from(is_real)).map(String::as_str).collect();
+    let seconds = match rest[..] {
         ["--seconds", n] => n.parse::<u64>().ok().filter(|&n| n > 0),
         [] => Some(600),
         _ => None,
     };
     let Some(seconds) = seconds else {
-        eprintln!("usage: soak [--seconds N], N at least 1");
+        eprintln!("usage: soak [--model] [--seconds N], N at least 1");
         return ExitCode::from(2);
     };
     testkit::sabotage::hush();
     assert_eq!(WORDS, testkit::sabotage::WORDS, "the hook knows what is on purpose");
-    let (tally, looks) = soak(Duration::from_secs(seconds));
+    let dial = Dial::default();
+    let Some(stage) = (if is_real { Stage::real(&dial) } else { Some(Stage::simulated(&dial)) })
+    else {
+        return ExitCode::from(2);
+    };
+    let (tally, looks) = soak(stage, &dial, Duration::from_secs(seconds));
     report(&tally, &looks)
 }
 
+/// What is under load.
+struct Stage {
+    engine: Engine,
+    crowd: Crowd,
+    /// Between two faults.
+    pause: Duration,
+}
+
+/// What callers send, and what they know of the answers.
+struct Crowd {
+    /// Tokens there are.
+    vocab: usize,
+    /// Questions that are asked throughout, and their answers.
+    canaries: Vec<(Request, Said)>,
+    /// The law of the simulated model, which tells every answer.
+    law: Option<SimLaw>,
+}
+
+impl Stage {
+    fn simulated(dial: &Dial) -> Self {
+        let law = SimOptions::small(1).law;
+        let limits = Limits { seqs_max: 12, kv_slots: 600, ..testkit::small_limits() };
+        let engine = engine(law, limits, dial);
+        let canaries = canaries(32).into_iter().map(|asked| {
+            let said = expected(law, &asked);
+            (asked, said)
+        });
+        let crowd = Crowd { vocab: 32, canaries: canaries.collect(), law: Some(law) };
+        Stage { engine, crowd, pause: Duration::from_millis(250) }
+    }
+
+    /// The default model; it tells the canaries' answers before the load begins, to each alone and
+    /// without drafts. `None` where the model is not there.
+    fn real(dial: &Dial) -> Option<Self> {
+        let (mut engine, vocab) = real::engine(dial)?;
+        let canaries = canaries(vocab).into_iter().map(|asked| {
+            let said = alone(&mut engine, &asked);
+            (asked, said)
+        });
+        let crowd = Crowd { vocab, canaries: canaries.collect(), law: None };
+        Some(Stage { engine, crowd, pause: Duration::from_secs(3) })
+    }
+}
+
+/// Eight questions.
+fn canaries(vocab: usize) -> Vec<Request> {
+    let mut dice = Dice::new(7);
+    (0..8).map(|_| random_request(&mut dice, vocab)).collect()
+}
+
+/// What `engine` says to `asked` alone, decoded plainly.
+fn alone(engine: &mut Engine, asked: &Request) -> Said {
+    let request = Request { draft_depth_max: Some(0), ..asked.clone() };
+    engine.submit(request).expect("a good request");
+    let mut out = Output::default();
+    while !engine.is_idle() {
+        engine.step(&mut out).expect("nothing is dialled yet");
+    }
+    let end = out.finished.first().expect("it ends");
+    let said = out.committed.iter().map(|committed| &committed.text);
+    let text = said.chain([&end.text]).map(|range| out.text_of(range)).collect();
+    (out.committed.iter().map(|committed| committed.token).collect(), text, end.reason.clone())
+}
+
 /// Runs everything for `time`.
-fn soak(time: Duration) -> (Tally, Vec<Look>) {
-    let law = SimOptions::small(1).law;
-    let limits = Limits { seqs_max: 12, kv_slots: 600, ..testkit::small_limits() };
-    let dial = Dial::default();
-    let (handle, thread) = Handle::spawn(engine(law, limits, &dial));
+fn soak(stage: Stage, dial: &Dial, time: Duration) -> (Tally, Vec<Look>) {
+    let Stage { engine, crowd, pause } = stage;
+    let (handle, thread) = Handle::spawn(engine);
     let (tally, stop, mut looks) = (Tally::default(), AtomicBool::new(false), Vec::new());
     std::thread::scope(|scope| {
-        let (handle, tally, stop) = (&handle, &tally, &stop);
+        let (handle, crowd, tally, stop) = (&handle, &crowd, &tally, &stop);
         for caller in 0..CALLERS {
-            scope.spawn(move || call(handle, law, caller, tally, stop));
+            scope.spawn(move || call(handle, crowd, caller, tally, stop));
         }
-        scope.spawn(move || watch_canaries(handle, law, tally, stop));
+        scope.spawn(move || watch_canaries(handle, crowd, tally, stop));
         let start = Instant::now();
         let mut dice = Dice::new(99);
         while start.elapsed() < time {
             for _ in 0..4 {
-                std::thread::sleep(Duration::from_millis(250).min(time));
+                std::thread::sleep(pause.min(time));
                 dial.turn(dice.pick(&Dial::ALL));
                 add(&tally.faults);
             }
@@ -109,7 +179,7 @@ fn soak(time: Duration) -> (Tally, Vec<Look>) {
     (tally, looks)
 }
 
-fn random_request(dice: &mut Dice) -> Request {
+fn random_request(dice: &mut Dice, vocab: usize) -> Request {
     let n = 1 + dice.below(40);
     let stops = Stops {
         max_tokens: Some(1 + dice.below(40)),
@@ -123,7 +193,7 @@ fn random_request(dice: &mut Dice) -> Request {
         logprobs: dice.pick(&[None, Some(2)]),
         ..Sampling::default()
     };
-    let prompt = (0..n).map(|_| dice.below(32) as Token).collect();
+    let prompt = (0..n).map(|_| dice.below(vocab) as Token).collect();
     Request { stops, sampling, ..Request::new(prompt) }
 }
 
@@ -154,12 +224,12 @@ fn expected(law: SimLaw, request: &Request) -> Said {
 }
 
 /// One caller after another: most stay, some leave early, some send nonsense, few send poison.
-fn call(handle: &Handle, law: SimLaw, caller: u64, tally: &Tally, stop: &AtomicBool) {
+fn call(handle: &Handle, crowd: &Crowd, caller: u64, tally: &Tally, stop: &AtomicBool) {
     let mut dice = Dice::new(1000 + caller);
     while !stop.load(Ordering::Relaxed) {
-        let mut request = random_request(&mut dice);
+        let mut request = random_request(&mut dice, crowd.vocab);
         if dice.once_in(100) {
-            request.prompt = vec![dice.below(1000) as Token + 32];
+            request.prompt = vec![(crowd.vocab + dice.below(1000)) as Token];
             assert!(handle.submit(request).is_err(), "nonsense is refused");
             add(&tally.malformed);
             continue;
@@ -188,8 +258,10 @@ fn call(handle: &Handle, law: SimLaw, caller: u64, tally: &Tally, stop: &AtomicB
                 continue;
             }
             // The oracle costs more than the answer; one in many tells as much.
-            Some(said) if dice.once_in(20) => said == expected(law, &request),
-            Some((.., reason)) => matches!(reason, FinishReason::Stop | FinishReason::Length),
+            Some(said) => match crowd.law.filter(|_| dice.once_in(20)) {
+                Some(law) => said == expected(law, &request),
+                None => matches!(said.2, FinishReason::Stop | FinishReason::Length),
+            },
             None => false,
         };
         add(if is_right { &tally.whole } else { &tally.wrong });
@@ -197,12 +269,9 @@ fn call(handle: &Handle, law: SimLaw, caller: u64, tally: &Tally, stop: &AtomicB
 }
 
 /// Asks the same eight things every second; the answers were known before.
-fn watch_canaries(handle: &Handle, law: SimLaw, tally: &Tally, stop: &AtomicBool) {
-    let mut dice = Dice::new(7);
-    let canaries = (0..8).map(|_| random_request(&mut dice));
-    let canaries: Vec<_> = canaries.map(|request| (expected(law, &request), request)).collect();
+fn watch_canaries(handle: &Handle, crowd: &Crowd, tally: &Tally, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        for (want, request) in &canaries {
+        for (request, want) in &crowd.canaries {
             let stream = loop {
                 match handle.submit(request.clone()) {
                     Ok(stream) => break stream,

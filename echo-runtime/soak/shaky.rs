@@ -44,9 +44,9 @@ impl Dial {
     }
 }
 
-struct Shaky<T>(T, Dial);
+pub(crate) struct Shaky<T>(pub(crate) T, pub(crate) Dial);
 
-impl Target for Shaky<SimTarget> {
+impl<T: Target> Target for Shaky<T> {
     fn shape(&self) -> TargetShape {
         self.0.shape()
     }

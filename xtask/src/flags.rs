@@ -116,6 +116,9 @@ pub(crate) struct Fuzz {
 /// end, and memory must stay flat.
 #[derive(Args, Debug)]
 pub(crate) struct Soak {
+    /// On the default model, not the simulated one
+    #[arg(long)]
+    pub(crate) model: bool,
     /// How long
     #[arg(long, default_value_t = 600)]
     pub(crate) seconds: u32,

@@ -11,10 +11,13 @@ pub(crate) fn run(flags: &Soak) -> Outcome {
 }
 
 fn program(flags: &Soak) -> Command {
-    // Not in release mode: assertions that cost time are worth theirs here.
-    let mut command = cargo(&["run", "--package", "echo-runtime"]);
-    let seconds = flags.seconds.to_string();
-    command.args(["--example", "soak", "--", "--seconds", &seconds]);
+    // Not in release mode: assertions that cost time are worth theirs here, and the kernels are
+    // optimised all the same.
+    let mut command = cargo(&["run", "--package", "echo-runtime", "--example", "soak", "--"]);
+    if flags.model {
+        command.arg("--model");
+    }
+    command.args(["--seconds", &flags.seconds.to_string()]);
     command
 }
 
@@ -25,7 +28,9 @@ mod tests {
 
     #[test]
     fn the_time_is_passed_on() {
-        let shown = show(&program(&Soak { seconds: 5 }));
-        assert!(shown.ends_with("--example soak -- --seconds 5"), "{shown}");
+        let shown = |model| show(&program(&Soak { model, seconds: 5 }));
+        let (usual, real) = (shown(false), shown(true));
+        assert!(usual.ends_with("--example soak -- --seconds 5"), "{usual}");
+        assert!(real.ends_with("--example soak -- --model --seconds 5"), "{real}");
     }
 }
