@@ -65,6 +65,7 @@ impl Live {
     /// Watches the engine's steps.
     pub(crate) fn new(handle: &Handle, profile: Vec<(usize, Duration)>) -> Self {
         let (wanted, seen) = (AtomicBool::new(false), Mutex::default());
+        let profile = by_rows(profile);
         let live = Live(Arc::new(Inner { handle: handle.clone(), wanted, seen, profile }));
         let inner = Arc::clone(&live.0);
         handle.observe(move |engine| inner.note(engine));
@@ -129,6 +130,14 @@ impl Inner {
     }
 }
 
+/// The median of the times of each number of rows, ascending: they were measured several times and
+/// over texts of several lengths.
+fn by_rows(mut profile: Vec<(usize, Duration)>) -> Vec<(usize, Duration)> {
+    profile.sort_unstable();
+    let equal = profile.chunk_by(|a, b| a.0 == b.0);
+    equal.map(|times| times[times.len() / 2]).collect()
+}
+
 /// The first trees of a step.
 fn trees(round: &Round<'_>) -> Vec<Tree> {
     let mut accepted = Vec::new();
@@ -168,5 +177,19 @@ impl Tree {
             })
         });
         json!({"place": self.place, "nodes": nodes.collect::<Vec<_>>()})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_has_one_time_for_each_number_of_rows() {
+        let ms = Duration::from_millis;
+        let measured = [(1, 2), (8, 9), (1, 30), (8, 4), (1, 1), (32, 7)];
+        let measured = measured.map(|(rows, time)| (rows, ms(time))).to_vec();
+        assert_eq!(by_rows(measured), [(1, ms(2)), (8, ms(9)), (32, ms(7))]);
+        assert_eq!(by_rows(Vec::new()), []);
     }
 }
