@@ -1,24 +1,30 @@
 //! What a load run comes to.
 
 use super::client::Heard;
+use serde::Serialize;
 use std::time::Duration;
 
 /// The figures of one row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Figures {
-    requests_s: f64,
-    tokens_s: f64,
+    /// Answers they stand on.
+    answers: usize,
+    requests_per_s: f64,
+    tokens_per_s: f64,
     /// Milliseconds: the half and the slowest twentieth of answers' first tokens, and of gaps.
-    first: [f64; 2],
-    gap: [f64; 2],
+    ttft_ms: [f64; 2],
+    gap_ms: [f64; 2],
+    /// Tokens per second beside the first row's of the same round.
+    ratio: f64,
 }
 
 impl Figures {
-    pub(crate) const HEAD: [&'static str; 8] = [
+    pub(crate) const HEAD: [&'static str; 9] = [
         "streams",
         "",
         "requests/s",
         "tokens/s",
+        "ratio",
         "TTFT p50 ms",
         "TTFT p95 ms",
         "gap p50 ms",
@@ -33,40 +39,51 @@ impl Figures {
             [0.5, 0.95].map(|share| quantile(&times, share).as_secs_f64() * 1e3)
         };
         Figures {
-            requests_s: heard.len() as f64 / time.as_secs_f64(),
-            tokens_s: tokens as f64 / time.as_secs_f64(),
-            first: of(heard.iter().map(|heard| heard.first).collect()),
-            gap: of(heard.iter().flat_map(|heard| heard.gaps.iter().copied()).collect()),
+            answers: heard.len(),
+            requests_per_s: heard.len() as f64 / time.as_secs_f64(),
+            tokens_per_s: tokens as f64 / time.as_secs_f64(),
+            ttft_ms: of(heard.iter().map(|heard| heard.first).collect()),
+            gap_ms: of(heard.iter().flat_map(|heard| heard.gaps.iter().copied()).collect()),
+            ratio: 1.0,
         }
     }
 
-    /// Figure by figure the median of several runs.
-    pub(crate) fn median(runs: &[Figures]) -> Figures {
+    /// The same, beside another row of the same round.
+    pub(crate) fn beside(self, first: &Figures) -> Self {
+        Figures { ratio: self.tokens_per_s / first.tokens_per_s, ..self }
+    }
+
+    /// Figure by figure the median of several rounds.
+    pub(crate) fn median(rounds: &[Figures]) -> Figures {
         let of = |figure: fn(&Figures) -> f64| {
-            let mut all: Vec<f64> = runs.iter().map(figure).collect();
+            let mut all: Vec<f64> = rounds.iter().map(figure).collect();
             all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
+            let half = all.len() / 2;
+            f64::midpoint(all[half], all[(all.len() - 1) / 2])
         };
         Figures {
-            requests_s: of(|f| f.requests_s),
-            tokens_s: of(|f| f.tokens_s),
-            first: [of(|f| f.first[0]), of(|f| f.first[1])],
-            gap: [of(|f| f.gap[0]), of(|f| f.gap[1])],
+            answers: rounds.iter().map(|round| round.answers).sum(),
+            requests_per_s: of(|f| f.requests_per_s),
+            tokens_per_s: of(|f| f.tokens_per_s),
+            ttft_ms: [of(|f| f.ttft_ms[0]), of(|f| f.ttft_ms[1])],
+            gap_ms: [of(|f| f.gap_ms[0]), of(|f| f.gap_ms[1])],
+            ratio: of(|f| f.ratio),
         }
     }
 
     /// The cells of its row.
     pub(crate) fn cells(&self, streams: usize, name: &str) -> Vec<String> {
-        let Figures { requests_s, tokens_s, first, gap } = self;
+        let Figures { requests_per_s, tokens_per_s, ttft_ms, gap_ms, ratio, .. } = self;
         vec![
             streams.to_string(),
             name.to_owned(),
-            format!("{requests_s:.2}"),
-            format!("{tokens_s:.0}"),
-            format!("{:.0}", first[0]),
-            format!("{:.0}", first[1]),
-            format!("{:.1}", gap[0]),
-            format!("{:.1}", gap[1]),
+            format!("{requests_per_s:.2}"),
+            format!("{tokens_per_s:.0}"),
+            format!("{ratio:.2}"),
+            format!("{:.0}", ttft_ms[0]),
+            format!("{:.0}", ttft_ms[1]),
+            format!("{:.1}", gap_ms[0]),
+            format!("{:.1}", gap_ms[1]),
         ]
     }
 }
@@ -75,4 +92,28 @@ impl Figures {
 fn quantile(times: &[Duration], share: f64) -> Duration {
     let at = (times.len() as f64 * share) as usize;
     times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_of_one_round() {
+        let heard = |tokens| Heard {
+            prompt: 0,
+            text: String::new(),
+            tokens,
+            first: Duration::from_millis(7),
+            gaps: vec![Duration::from_millis(2); 3],
+        };
+        let of = |tokens| Figures::new(&[heard(tokens)], Duration::from_secs(1));
+        // The machine was slow in one round; the ratio knows nothing of it.
+        let rounds = [(100, 150), (10, 15), (100, 150)];
+        let rounds = rounds.map(|(first, second)| of(second).beside(&of(first)));
+        let median = Figures::median(&rounds);
+        assert_eq!((median.ratio, median.tokens_per_s, median.answers), (1.5, 150.0, 3));
+        assert_eq!((median.ttft_ms, median.gap_ms), ([7.0; 2], [2.0; 2]));
+        assert_eq!(Figures::median(&rounds[..2]).tokens_per_s, 82.5);
+    }
 }

@@ -1,17 +1,22 @@
-//! `echo-llm load`: how fast a server answers, at several numbers of streams.
+//! `echo-llm load`: how fast servers answer, at several numbers of streams.
 //!
 //! Closed loop: as many streams as asked for run at once, and whoever ends begins the next. The
-//! rows of one number of streams are measured in turn, so that they see the same machine.
+//! rows of one number of streams are measured in turn, round by round and each round from another
+//! row on, so that they see the same machine. Every server is asked every prompt once before, so
+//! that no row alone finds it cold. An answer that fails ends the run: figures are of whole
+//! answers.
 
 mod client;
 mod figures;
+mod row;
 
 use crate::bench::prompts::{self, Prompt};
 use crate::bench::table;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use client::{Endpoint, Heard};
+use client::Heard;
 use figures::Figures;
+use row::Row;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,12 +27,11 @@ use tokio::task::JoinSet;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// Address of a running `echo-llm serve`
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
-    url: String,
-    /// Another server with OpenAI's routes, measured in turn: `NAME=URL`
-    #[arg(long, value_name = "NAME=URL")]
-    peer: Vec<String>,
+    /// A running server with OpenAI's routes, `http://HOST:PORT` or `NAME=http://HOST:PORT`; given
+    /// several times, they are measured in turn. Of Echo's each is measured plain and with drafts
+    #[arg(long, visible_alias = "peer", value_name = "[NAME=]URL")]
+    #[arg(default_value = "http://127.0.0.1:8000")]
+    url: Vec<String>,
     /// Key to send
     #[arg(long)]
     api_key: Option<String>,
@@ -43,16 +47,12 @@ pub(crate) struct LoadArgs {
     /// Seconds of each measurement; answers that were begun are waited for
     #[arg(long, default_value_t = 5.0)]
     seconds: f32,
-    /// Measurements of each row; medians are reported
-    #[arg(short, long, default_value_t = 1)]
+    /// Rounds; medians are reported
+    #[arg(short, long, default_value_t = 3)]
     repeat: usize,
-}
-
-/// What is measured: a server, and whether it may draft.
-struct Row {
-    name: String,
-    endpoint: Endpoint,
-    speculative: Option<bool>,
+    /// Write the figures to this file, too, every round's and the medians
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &LoadArgs) -> Result<()> {
@@ -60,48 +60,68 @@ pub(crate) fn run(args: &LoadArgs) -> Result<()> {
         bail!("--streams and --repeat must be 1 or more");
     }
     let prompts = Arc::new(prompts::load(args.prompts.as_deref())?);
-    let own = Endpoint::new(&args.url, args.api_key.as_deref())?;
-    let mut rows = vec![
-        Row { name: "plain".into(), endpoint: own.clone(), speculative: Some(false) },
-        Row { name: "auto".into(), endpoint: own, speculative: Some(true) },
-    ];
-    for peer in &args.peer {
-        let Some((name, url)) = peer.split_once('=') else {
-            bail!("--peer {peer}: want NAME=URL");
-        };
-        let endpoint = Endpoint::new(url, args.api_key.as_deref())?;
-        rows.push(Row { name: name.to_owned(), endpoint, speculative: None });
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut lines = Vec::new();
+    let rows = runtime.block_on(row::rows(&args.url, args.api_key.as_deref()))?;
+    for row in rows.iter().filter(|row| row.speculative != Some(true)) {
+        eprintln!("{} prompts to warm {} up", prompts.len(), row.name);
+        runtime.block_on(row.warm_up(&prompts))?;
+    }
+    let (mut lines, mut records, mut texts) = (Vec::new(), Vec::new(), Texts::default());
     for &streams in &args.streams {
-        let mut measured: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
-        let mut texts = Texts::default();
-        for _ in 0..args.repeat {
-            for (row, measured) in rows.iter().zip(&mut measured) {
-                let heard = runtime.block_on(drive(row, &prompts, streams, args))?;
-                if row.speculative.is_some() {
-                    texts.compare(&heard.1)?;
-                }
-                measured.push(Figures::new(&heard.1, heard.0));
-            }
-        }
-        for (row, measured) in rows.iter().zip(&measured) {
-            lines.push(Figures::median(measured).cells(streams, &row.name));
+        let measured = runtime.block_on(measure(&rows, &prompts, streams, args, &mut texts))?;
+        for (row, rounds) in rows.iter().zip(&measured) {
+            let median = Figures::median(rounds);
+            lines.push(median.cells(streams, &row.name));
+            records.push(json!({
+                "streams": streams, "row": row.name, "median": median, "rounds": rounds,
+            }));
         }
     }
     table::print(&Figures::HEAD, &lines);
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&records)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
     Ok(())
 }
 
-/// The texts of our own answers, by prompt: drafted or not, they are the same.
+/// The figures of each row at so many streams, round by round.
+async fn measure(
+    rows: &[Row],
+    prompts: &Arc<Vec<Prompt>>,
+    streams: usize,
+    args: &LoadArgs,
+    texts: &mut Texts,
+) -> Result<Vec<Vec<Figures>>> {
+    let mut measured: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
+    for round in 0..args.repeat {
+        for nth in 0..rows.len() {
+            let at = (round + nth) % rows.len();
+            let row = &rows[at];
+            eprintln!("{streams} streams, round {}: {}", round + 1, row.name);
+            let (time, heard) = drive(row, prompts, streams, args).await?;
+            texts.compare(row, &heard)?;
+            measured[at].push(Figures::new(&heard, time));
+        }
+        let first = measured[0][round];
+        for figures in &mut measured {
+            figures[round] = figures[round].beside(&first);
+        }
+    }
+    Ok(measured)
+}
+
+/// The texts of Echo's own answers, by server and prompt: drafted or not, they are the same.
 #[derive(Default)]
-struct Texts(HashMap<usize, String>);
+struct Texts(HashMap<(usize, usize), String>);
 
 impl Texts {
-    fn compare(&mut self, heard: &[Heard]) -> Result<()> {
+    fn compare(&mut self, row: &Row, heard: &[Heard]) -> Result<()> {
+        if row.speculative.is_none() {
+            return Ok(());
+        }
         for Heard { prompt, text, .. } in heard {
-            let known = self.0.entry(*prompt).or_insert_with(|| text.clone());
+            let known = self.0.entry((row.server, *prompt)).or_insert_with(|| text.clone());
             if known != text {
                 bail!("prompt {prompt} was answered {known:?} and {text:?}; please report this");
             }
@@ -118,25 +138,15 @@ async fn drive(
     args: &LoadArgs,
 ) -> Result<(Duration, Vec<Heard>)> {
     let (start, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let time = Duration::from_secs_f32(args.seconds);
+    let (time, max_tokens) = (Duration::from_secs_f32(args.seconds), args.max_tokens);
     let mut clients = JoinSet::new();
     for _ in 0..streams {
-        let (endpoint, prompts, next) = (row.endpoint.clone(), prompts.clone(), next.clone());
-        let (speculative, max_tokens) = (row.speculative, args.max_tokens);
+        let (row, prompts, next) = (row.clone(), prompts.clone(), next.clone());
         clients.spawn(async move {
             let mut heard = Vec::new();
             loop {
-                let nth = next.fetch_add(1, Ordering::Relaxed);
-                let prompt = nth % prompts.len();
-                let mut body = json!({
-                    "messages": [{"role": "user", "content": prompts[prompt].turns[0]}],
-                    "max_tokens": max_tokens, "temperature": 0, "stream": true,
-                });
-                if let Some(speculative) = speculative {
-                    body["speculative"] = json!(speculative);
-                    body["stream_options"] = json!({"include_usage": true});
-                }
-                heard.push(endpoint.ask(&body, prompt).await?);
+                let prompt = next.fetch_add(1, Ordering::Relaxed) % prompts.len();
+                heard.push(row.ask(&prompts[prompt], prompt, max_tokens).await?);
                 if start.elapsed() >= time {
                     return anyhow::Ok(heard);
                 }
