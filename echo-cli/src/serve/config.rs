@@ -1,6 +1,7 @@
 //! The configuration file: flags, written down.
 
 use anyhow::{Context, Result, bail};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ pub(crate) fn parse<C: CommandFactory + FromArgMatches>() -> Result<C> {
     let again = C::command().try_get_matches_from(line.into_iter().chain(flags));
     match again {
         Ok(matches) => Ok(matches_into(&matches)),
-        Err(error) => bail!("{}: {}", path.display(), first_line(&error)),
+        Err(error) => bail!("{}: {}", path.display(), told(&error)),
     }
 }
 
@@ -31,7 +32,20 @@ fn file_of(matches: &ArgMatches) -> Option<std::path::PathBuf> {
     given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned()
 }
 
-fn first_line(error: &clap::Error) -> String {
+/// What is wrong, in the words of a file: its keys are no flags.
+fn told(error: &clap::Error) -> String {
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(flag)) => Some(flag.trim_start_matches('-')),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(key) = named(ContextKind::InvalidArg)
+    {
+        let help = "`--help` names all flags, and they are the keys";
+        let near = named(ContextKind::SuggestedArg);
+        let remedy = near.map_or(help.to_owned(), |near| format!("did you mean `{near}`?"));
+        return format!("there is no key `{key}`; {remedy}");
+    }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
