@@ -9,7 +9,7 @@ use echo_core::{Sampling, Token};
 use echo_model::template::{ChatTemplate, Message};
 use echo_model::tokenizer::Specials;
 use echo_runtime::Stream;
-use echo_runtime::{Event, FinishReason, Handle, Options, Request, StepStats, Stops};
+use echo_runtime::{Event, FinishReason, Handle, Options, RejectReason, Request, StepStats, Stops};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -231,6 +231,7 @@ impl Session<'_> {
             if let Event::Finished { reason, .. } = event {
                 match reason {
                     FinishReason::Device(error) => bail!("the answer was cut: {error}"),
+                    FinishReason::NoMemory => bail!("{}", RejectReason::NoMemory),
                     FinishReason::Crashed => bail!("the answer was cut: the engine failed"),
                     FinishReason::Faulty => bail!("the answer was cut: the model gave no number"),
                     FinishReason::Stop | FinishReason::Length | FinishReason::Cancelled => {}

@@ -219,7 +219,8 @@ fn what_is_wrong_with_flags_and_files_is_named() {
         refusal(&[&["--config", path], more].concat())
     };
     for (text, says) in [
-        ("no-such-flag = 1", "--no-such-flag"),
+        ("no-such-key = 1", "there is no key `no-such-key`"),
+        ("prot = 1", "did you mean `port`?"),
         ("port = \"x\"", "--port"),
         ("port = 70000", "70000"),
         ("port = {a = 1}", "`port` must be a text"),
@@ -245,4 +246,6 @@ fn what_is_wrong_with_flags_and_files_is_named() {
     let port = taken.local_addr().expect("bound").port().to_string();
     let said = refusal(&["--port", &port]);
     assert!(said.contains("choose another --port"), "{said}");
+    let said = refusal(&["--port", "0", "--metrics-address", &format!("127.0.0.1:{port}")]);
+    assert!(said.contains("choose another --metrics-address"), "{said}");
 }

@@ -5,6 +5,7 @@ use crate::pool::Owner;
 use crate::prefix::{BLOCK, ROOT};
 use crate::sequence::Sequence;
 use echo_core::{BatchView, Limits, Share, Slot, Token};
+use std::time::Instant;
 
 /// The live sequences. What drafters may read lies in flat arrays; the rest in [`Sequence`].
 #[derive(Debug)]
@@ -134,7 +135,8 @@ impl Batch {
         self.n_cached[place] = cached as u32;
         sequence.held = at;
         sequence.n_borrowed = cached;
-        if sequence.usage.preemptions == 0 {
+        if sequence.usage.seated.is_none() {
+            sequence.usage.seated = Some(Instant::now());
             sequence.usage.cached_tokens = cached;
         }
         self.seed[place] = sequence.request.sampling.seed;

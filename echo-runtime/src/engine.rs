@@ -95,10 +95,12 @@ impl Engine {
             return Err(RejectReason::QueueFull { waiting: self.options.queue_max });
         }
         let id = SeqId(self.next_id);
-        self.next_id += 1;
         let context_max = self.limits.context_max.min(self.limits.kv_slots);
-        let sequence = Sequence::new(id, request, context_max, &self.end_tokens);
-        self.buffers.specs.reserve(&sequence.penalties, &self.limits);
+        let no_memory = |_| RejectReason::NoMemory;
+        let sequence =
+            Sequence::new(id, request, context_max, &self.end_tokens).map_err(no_memory)?;
+        self.buffers.specs.reserve(&sequence.penalties, &self.limits).map_err(no_memory)?;
+        self.next_id += 1;
         self.queue.push_back(Box::new(sequence));
         Ok(id)
     }

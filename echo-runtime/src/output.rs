@@ -3,6 +3,7 @@
 use crate::by_depth::ByDepth;
 use echo_core::{DeviceError, Limits, SeqId, Token};
 use std::ops::Range;
+use std::time::Instant;
 
 /// Bytes of text that a row has room for; most tokens have 2 to 8.
 const TEXT_BYTES: usize = 32;
@@ -18,6 +19,8 @@ pub enum FinishReason {
     Cancelled,
     /// The target's answer held no usable number.
     Faulty,
+    /// There was no memory for as many tokens as it may have; it never had a place.
+    NoMemory,
     /// The device failed, for this sequence alone or for good.
     Device(DeviceError),
     /// The engine itself failed: a bug, told on stderr. It takes no more requests.
@@ -45,6 +48,8 @@ pub struct Usage {
     pub preemptions: usize,
     /// The three counts above, depth by depth.
     pub by_depth: ByDepth,
+    /// When it first had a place in the batch; sums have none.
+    pub seated: Option<Instant>,
 }
 
 impl Usage {

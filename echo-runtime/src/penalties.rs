@@ -2,6 +2,7 @@
 
 use crate::request::Request;
 use echo_core::{Sampling, Token, TokenEdit};
+use std::collections::TryReserveError;
 
 /// The edits that hold for a sequence's committed text, and what a drafted path adds to them.
 ///
@@ -28,8 +29,14 @@ struct Seen {
 }
 
 impl Penalties {
-    /// The state before the first committed token. `end` are the model's end tokens.
-    pub(crate) fn new(request: &Request, prompt: &[Token], n_max: usize, end: &[Token]) -> Self {
+    /// The state before the first committed token. `end` are the model's end tokens. Fails if there
+    /// is no memory for what `n_max` tokens may bring.
+    pub(crate) fn new(
+        request: &Request,
+        prompt: &[Token],
+        n_max: usize,
+        end: &[Token],
+    ) -> Result<Self, TryReserveError> {
         let Sampling { repetition_penalty, presence_penalty, frequency_penalty, .. } =
             request.sampling;
         let stops = &request.stops;
@@ -51,12 +58,12 @@ impl Penalties {
             penalties.entry(token).bias += bias;
         }
         if penalties.counts() {
-            penalties.seen.reserve(n_max);
+            penalties.seen.try_reserve(n_max)?;
             for &token in prompt {
                 penalties.entry(token).in_text = true;
             }
         }
-        penalties
+        Ok(penalties)
     }
 
     /// Whether the edits depend on the text.
@@ -149,7 +156,7 @@ mod tests {
         };
         let stops = Stops { min_tokens: 2, ..Stops::default() };
         let request = Request { sampling, stops, ..Request::new(vec![1]) };
-        Penalties::new(&request, &[1], 32, &[0])
+        Penalties::new(&request, &[1], 32, &[0]).expect("there is memory")
     }
 
     fn path(penalties: &Penalties, path: &[Token], n_out: usize) -> Vec<TokenEdit> {

@@ -149,6 +149,8 @@ pub enum RejectReason {
         /// Requests waiting.
         waiting: usize,
     },
+    /// There is no memory for as many tokens as it may have.
+    NoMemory,
     /// The engine takes no more requests.
     Closed,
 }
@@ -171,6 +173,9 @@ impl fmt::Display for RejectReason {
             RejectReason::QueueFull { waiting } => {
                 write!(f, "{waiting} requests are waiting, as many as may; try again later")
             }
+            RejectReason::NoMemory => f.write_str(
+                "there is no memory for as many tokens; try again later, or ask for fewer",
+            ),
             RejectReason::Closed => f.write_str("the engine takes no more requests"),
         }
     }

@@ -6,6 +6,7 @@ use crate::prefix::{BlockId, ROOT};
 use crate::request::Request;
 use crate::text::Text;
 use echo_core::{SeqId, Token};
+use std::collections::TryReserveError;
 
 /// A sequence, waiting or live.
 #[derive(Debug)]
@@ -30,18 +31,24 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// A checked request on its way into the queue.
-    pub(crate) fn new(id: SeqId, mut request: Request, context_max: usize, end: &[Token]) -> Self {
+    /// A checked request on its way into the queue. All memory that its length can ask for is taken
+    /// here, where the lack of it is the request's own affair.
+    pub(crate) fn new(
+        id: SeqId,
+        mut request: Request,
+        context_max: usize,
+        end: &[Token],
+    ) -> Result<Self, TryReserveError> {
         let n_prompt = request.prompt.len();
         let n_max = request
             .stops
             .max_tokens
             .map_or(context_max, |max| context_max.min(n_prompt.saturating_add(max)));
         let mut tokens = std::mem::take(&mut request.prompt);
-        tokens.reserve_exact(n_max - n_prompt);
-        let penalties = Penalties::new(&request, &tokens, n_max, end);
+        tokens.try_reserve_exact(n_max - n_prompt)?;
+        let penalties = Penalties::new(&request, &tokens, n_max, end)?;
         let usage = Usage { prompt_tokens: n_prompt, ..Usage::default() };
-        Sequence {
+        Ok(Sequence {
             id,
             request,
             tokens,
@@ -53,7 +60,7 @@ impl Sequence {
             usage,
             held: ROOT,
             n_borrowed: 0,
-        }
+        })
     }
 
     /// Whether its prompt is to be scored, and was not yet to its end.

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::penalties::Penalties;
 use echo_core::{Limits, SampleSpec, SampleView, SuperTreeView, Token, TokenEdit};
 use echo_tree::Packed;
+use std::collections::TryReserveError;
 
 /// The sampling specs of one forward.
 #[derive(Debug)]
@@ -27,13 +28,17 @@ impl Specs {
     }
 
     /// Makes room for batches full of sequences like this one, so that filling never has to.
-    pub(crate) fn reserve(&mut self, penalties: &Penalties, limits: &Limits) {
+    pub(crate) fn reserve(
+        &mut self,
+        penalties: &Penalties,
+        limits: &Limits,
+    ) -> Result<(), TryReserveError> {
         let (text, path) = penalties.edits_max(limits.depth_max);
         // A scored prompt row needs one edit.
         let wanted = limits.seqs_max * text + limits.rows_max * path.max(1);
         // Between steps the edits are stale.
         self.edits.clear();
-        self.edits.reserve(wanted);
+        self.edits.try_reserve(wanted)
     }
 
     /// Fills one spec per sampled row. Each row's edits are what its own path would have made them,

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::handle::Shared;
 use crate::output::{FinishReason, Output, Usage};
-use crate::request::Request;
+use crate::request::{RejectReason, Request};
 use crate::snapshot::Snapshot;
 use crate::stream::Event;
 use crate::sync::{Ordering, Receiver, RecvTimeoutError, catch_unwind};
@@ -106,10 +106,14 @@ impl Worker {
         while let Some(command) = first.take().or_else(|| self.inbox.try_recv().ok()) {
             match command {
                 Command::Submit { ticket, request, sink } => {
-                    let admitted = self.engine.submit(*request);
-                    // The caller's side checked the same rules and the same count.
-                    let id = admitted.expect("a request that was checked is taken");
-                    self.streams.insert(id, (ticket, sink));
+                    match self.engine.submit(*request) {
+                        Ok(id) => drop(self.streams.insert(id, (ticket, sink))),
+                        // The caller's side checked the same rules and the same count.
+                        Err(refused) => {
+                            debug_assert_eq!(refused, RejectReason::NoMemory);
+                            self.part(sink, Some(last(FinishReason::NoMemory)));
+                        }
+                    }
                 }
                 Command::Cancel { ticket } => {
                     let find = |(id, (t, _)): (&SeqId, &(u64, _))| (*t == ticket).then_some(*id);
@@ -191,19 +195,21 @@ impl Worker {
 
     /// Ends those that are left, and those who are still on their way in.
     fn turn_away(&mut self, reason: &FinishReason) {
-        let last = || {
-            let (text, usage) = (String::new(), Box::<Usage>::default());
-            Some(Event::Finished { reason: reason.clone(), text, usage })
-        };
+        let ending = || Some(last(reason.clone()));
         for (_, (_, sink)) in std::mem::take(&mut self.streams) {
-            self.part(sink, last());
+            self.part(sink, ending());
         }
         while !self.shared.door.is_done() {
             match self.inbox.recv_timeout(IDLE) {
-                Ok(Command::Submit { sink, .. }) => self.part(sink, last()),
+                Ok(Command::Submit { sink, .. }) => self.part(sink, ending()),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
+}
+
+/// The end of a request that said nothing.
+fn last(reason: FinishReason) -> Event {
+    Event::Finished { reason, text: String::new(), usage: Box::<Usage>::default() }
 }

@@ -7,9 +7,9 @@ use crate::phase::Ending;
 use crate::wire::{Generate, Prompt};
 use axum::http::StatusCode;
 use echo_core::Token;
-use echo_runtime::{Event, FinishReason, Request, Ticket, Usage};
+use echo_runtime::{Event, FinishReason, RejectReason, Request, Ticket, Usage};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// Answers on their way. Dropping it cancels those that have not ended.
 pub(crate) struct Answers {
@@ -22,6 +22,8 @@ pub(crate) struct Answers {
     pub(crate) openings: Vec<Answer>,
     _tickets: Vec<Ticket>,
     _places: Places,
+    /// Room for the log-probabilities, kept by whoever writes them down.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Answers {
@@ -54,6 +56,7 @@ impl Answers {
             return Err(ApiError::bad("n", message));
         }
         let places = app.clients.take(client, count)?;
+        let room = Some(app.scores.take(&requests, app.handle.limits())?);
         // As many events as tokens can wait here at most, so the engine never waits for a reader.
         let (sender, events) = unbounded_channel();
         let submit = |(index, request)| {
@@ -75,6 +78,7 @@ impl Answers {
             openings: Vec::new(),
             _tickets: tickets,
             _places: places,
+            room,
         })
     }
 
@@ -97,15 +101,16 @@ impl Answers {
     }
 }
 
-/// Waits for answers to `requests` to be complete.
+/// Waits for answers to `requests` to be complete; the room is to be kept until they are written.
 pub(crate) async fn complete(
     app: &App,
     client: ClientId,
     body: &Generate,
     requests: Vec<Request>,
-) -> Result<Vec<Answer>, ApiError> {
+) -> Result<(Vec<Answer>, Option<OwnedSemaphorePermit>), ApiError> {
     let mut answers = Answers::begin(app, client, body, requests).await?;
     let mut parts = std::mem::take(&mut answers.openings);
+    let room = answers.room.take();
     let gather = async {
         let mut ended = 0;
         while ended < parts.len() {
@@ -115,7 +120,7 @@ pub(crate) async fn complete(
         Ok(())
     };
     match tokio::time::timeout(app.options.total_deadline, gather).await {
-        Ok(gathered) => gathered.map(|()| parts),
+        Ok(gathered) => gathered.map(|()| (parts, room)),
         Err(_) => Err(late(app)),
     }
 }
@@ -197,6 +202,7 @@ impl Answer {
                     FinishReason::Faulty => {
                         return Err(ApiError::internal("the model gave no number"));
                     }
+                    FinishReason::NoMemory => return Err(RejectReason::NoMemory.into()),
                     FinishReason::Crashed => {
                         return Err(ApiError::internal("the engine failed"));
                     }

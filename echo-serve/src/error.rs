@@ -60,7 +60,9 @@ impl From<RejectReason> for ApiError {
             | RejectReason::UnknownToken { .. } => ApiError::bad("prompt", message),
             RejectReason::BadParameter(_) => ApiError::new(StatusCode::BAD_REQUEST, message),
             RejectReason::QueueFull { .. } => ApiError::new(StatusCode::TOO_MANY_REQUESTS, message),
-            RejectReason::Closed => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            RejectReason::NoMemory | RejectReason::Closed => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ mod patience;
 mod peers;
 mod phase;
 mod routes;
+mod scores;
 mod serve;
 mod sse;
 mod wire;
@@ -32,12 +33,13 @@ pub use dry_run::requests;
 pub use options::{OptionsError, ServeOptions};
 pub use phase::Phase;
 pub use routes::routes;
-pub use serve::serve;
+pub use serve::{Listeners, serve};
 
 use clients::Clients;
 use echo_runtime::Handle;
 use live::Live;
 use metrics::Metrics;
+use scores::Scores;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -58,6 +60,7 @@ pub(crate) struct App {
     /// Digests of the keys, by client.
     keys: Arc<[[u8; 32]]>,
     clients: Arc<Clients>,
+    scores: Arc<Scores>,
     ending: watch::Receiver<phase::Ending>,
     metrics: Arc<Metrics>,
     live: Live,

@@ -28,6 +28,8 @@ pub struct ServeOptions {
     pub stops_max: usize,
     /// Entries of `logit_bias` at most.
     pub biases_max: usize,
+    /// Log-probabilities that all answers on their way may list together.
+    pub scores_max: usize,
     /// Connections at once; more wait in the system's backlog.
     pub connections_max: usize,
     /// Connections of one other machine at once; more are closed.
@@ -66,6 +68,7 @@ impl ServeOptions {
             tokens_max: None,
             stops_max: 4,
             biases_max: 1024,
+            scores_max: 1 << 20,
             connections_max: 1024,
             peer_connections_max: 64,
             head_deadline: Duration::from_secs(10),

@@ -8,7 +8,7 @@ use crate::wire::{Content, Generate, Prompt, Stop, Turn};
 use axum::http::StatusCode;
 use echo_core::{Sampling, Token};
 use echo_model::template::Message;
-use echo_runtime::{Request, Stops};
+use echo_runtime::{RejectReason, Request, Stops};
 use serde_json::Value;
 
 /// Bytes of text per token of the context at which a prompt is refused before it is tokenised.
@@ -38,6 +38,11 @@ pub(crate) fn requests(
     } else {
         prompts(app, body)?
     };
+    // Before `n` copies are made of it.
+    let context_max = app.handle.limits().context_max.min(app.handle.limits().kv_slots);
+    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= context_max) {
+        return Err(RejectReason::PromptTooLong { tokens: prompt.len(), context_max }.into());
+    }
     let mut requests = Vec::with_capacity(prompts.len() * n);
     for prompt in prompts {
         for nth in 0..n as u64 {
@@ -66,13 +71,13 @@ fn check_served(app: Setting<'_>, body: &Generate, chat: bool) -> Result<(), Api
             ..ApiError::new(StatusCode::NOT_FOUND, message)
         });
     }
-    let format = body.response_format.as_ref().map(|format| &format["type"]);
+    let format = body.response_format.as_ref();
     let asked = [
         ("echo", chat && body.echo == Some(true)),
         ("suffix", body.suffix.is_some()),
         ("best_of", body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1))),
         ("tools", body.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
-        ("response_format", format.is_some_and(|format| format != "text")),
+        ("response_format", format.is_some_and(|format| format.kind.as_deref() != Some("text"))),
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
         Some((name, _)) => Err(ApiError::bad(name, format!("{name} is not served; leave it out"))),

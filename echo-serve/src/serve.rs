@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use crate::patience::Patience;
 use crate::peers::Peers;
 use crate::phase::{Ending, Phase};
+use crate::scores::Scores;
 use crate::{App, Codec, ServeOptions, auth, id, routes};
 use axum::Router;
 use echo_runtime::Handle;
@@ -21,21 +22,39 @@ use tokio::time::{sleep, timeout};
 
 /// Bytes and fields of a request's head at most.
 const HEAD_MAX: (usize, usize) = (16 << 10, 64);
+/// Connections of those who watch.
+const WATCHERS_MAX: usize = 16;
 /// Time between two tidyings of the metrics.
 const TIDY: Duration = Duration::from_secs(5);
 /// Time that is left for last words once running requests were cut.
 const LAST_WORDS: Duration = Duration::from_millis(800);
 
-/// Serves on `listener` until `phase` says otherwise, then ends in order: `/ready` says no;
+/// Where a server listens.
+pub struct Listeners {
+    /// For clients.
+    pub main: TcpListener,
+    /// For those who watch it: `/metrics`, `/health` and `/ready` alone, without a key. No place of
+    /// the clients' is taken by them, and none of theirs by clients.
+    pub watch: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Self {
+        Listeners { main, watch: None }
+    }
+}
+
+/// Serves on `listeners` until `phase` says otherwise, then ends in order: `/ready` says no;
 /// requests are refused; running ones end, or are told at the drain deadline (or by
 /// [`Phase::Stop`]) that they are cut. Shuts the engine down.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     handle: Handle,
     codec: Arc<dyn Codec>,
     options: ServeOptions,
     phase: watch::Receiver<Phase>,
 ) {
+    let Listeners { main, watch } = listeners.into();
     let options = Arc::new(options);
     let (ending, seen) = watch::channel(Ending::NotYet);
     let places = handle.limits().seqs_max + handle.queue_max();
@@ -47,16 +66,18 @@ pub async fn serve(
         codec,
         keys: options.api_keys.iter().map(|key| auth::digest(key.as_bytes())).collect(),
         clients: Arc::new(Clients::new(options.api_keys.len(), places)),
+        scores: Arc::new(Scores::new(options.scores_max)),
         options,
         ending: seen,
     };
     let graceful = GracefulShutdown::new();
     tokio::select! {
-        () = take(&listener, routes::router(app.clone()), &app.options, &graceful) => {}
+        () = take(&main, routes::router(app.clone()), &app.options, &graceful) => {}
+        () = show(watch.as_ref(), &app, &graceful) => {}
         () = tidy(&app) => {}
         () = end(&app, ending, phase) => {}
     }
-    drop(listener);
+    drop((main, watch));
     let _ = timeout(LAST_WORDS, graceful.shutdown()).await;
 }
 
@@ -66,6 +87,20 @@ async fn tidy(app: &App) {
         sleep(TIDY).await;
         app.metrics.tidy();
     }
+}
+
+/// Takes the connections of those who watch, for ever.
+async fn show(listener: Option<&TcpListener>, app: &App, graceful: &GracefulShutdown) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    // Whoever opened it to other machines did so by its address.
+    let is_own = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let options = ServeOptions {
+        insecure: !is_own,
+        connections_max: WATCHERS_MAX,
+        ..ServeOptions::clone(&app.options)
+    };
+    let app = App { keys: Arc::new([]), options: Arc::new(options), ..app.clone() };
+    take(listener, routes::watch(app.clone()), &app.options, graceful).await;
 }
 
 /// Takes connections for ever.

@@ -2,6 +2,7 @@
 
 use echo_core::Token;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -48,8 +49,8 @@ pub(crate) struct Generate {
     // Known, but not served.
     pub(crate) suffix: Option<String>,
     pub(crate) best_of: Option<usize>,
-    pub(crate) tools: Option<Vec<Value>>,
-    pub(crate) response_format: Option<Value>,
+    pub(crate) tools: Option<Vec<IgnoredAny>>,
+    pub(crate) response_format: Option<Format>,
 }
 
 impl Generate {
@@ -85,6 +86,13 @@ pub(crate) enum Prompt {
 pub(crate) enum Stop {
     One(String),
     Many(Vec<String>),
+}
+
+/// How an answer is to be shaped; only `text` is served.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Format {
+    #[serde(default, rename = "type")]
+    pub(crate) kind: Option<String>,
 }
 
 /// What a stream carries besides the text.

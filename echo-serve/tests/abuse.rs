@@ -172,6 +172,47 @@ fn heads_and_bodies_have_their_sizes() {
     assert_eq!(server.handle.totals().steps, 0);
 }
 
+/// What an answer may take of the server's memory is known before it is begun.
+#[test]
+fn log_probabilities_have_their_room() {
+    let mut setup = Setup { step: Duration::from_millis(5), ..Setup::usual() };
+    setup.options.scores_max = 2000;
+    let server = Server::start(setup);
+    let asked = |n: usize, logprobs: u32, stream: bool| {
+        json!({"prompt": "x", "n": n, "max_tokens": 100, "logprobs": logprobs, "stream": stream,
+            "ignore_eos": true})
+    };
+    let alone = server.complete(&asked(1, 20, false));
+    assert_eq!(alone.json()["error"]["param"], "logprobs", "{alone:?}");
+    assert_eq!((alone.status, server.handle.totals().steps), (400, 0));
+    for stream in [true, false] {
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| server.complete(&asked(2, 7, stream)));
+            while server.handle.snapshot().n_live == 0 {
+                std::thread::yield_now();
+            }
+            let second = server.complete(&asked(1, 7, false));
+            assert!(second.status == 429 && second.head.contains("retry-after"), "{second:?}");
+            assert_eq!(server.complete(&json!({"prompt": "x", "max_tokens": 1})).status, 200);
+            assert_eq!(first.join().expect("an answer").status, 200);
+        });
+        assert_eq!(server.complete(&asked(1, 7, false)).status, 200, "the room came back");
+    }
+}
+
+#[test]
+fn long_lists_are_refused_before_they_are_copied() {
+    let server = Server::start(Setup::usual());
+    let long = vec![1; 200_000];
+    let answer = server.complete(&json!({"prompt": [long, long], "n": 8}));
+    assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!("prompt")));
+    let answer = server.post("/detokenize", &json!({"tokens": long}));
+    assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!("tokens")));
+    let many = vec![0; 500_000];
+    assert_eq!(server.complete(&json!({"prompt": "x", "tools": many})).status, 400);
+    assert_eq!(server.handle.totals().steps, 0);
+}
+
 #[test]
 fn clients_that_do_not_go_on_are_turned_away_and_disturb_nobody() {
     let deadline = Duration::from_millis(1500);

@@ -187,6 +187,8 @@ fn what_is_wrong_is_named() {
         (json!({"prompt": "x", "logit_bias": {"1": 101}}), "logit_bias"),
         (json!({"prompt": "x", "stop": ["a", "b", "c", "d", "e"]}), "stop"),
         (json!({"prompt": "x", "tools": [{}]}), "tools"),
+        (json!({"prompt": "x", "response_format": {"type": "json_object"}}), "response_format"),
+        (json!({"prompt": "x", "response_format": {}}), "response_format"),
     ];
     for (body, param) in wrong {
         let answer = server.complete(&body);
@@ -198,8 +200,11 @@ fn what_is_wrong_is_named() {
     }
     assert_eq!(server.raw(post("/v1/completions", "{").as_bytes()).status, 400);
     assert_eq!(server.complete(&json!({"prompt": "x", "model": "y"})).status, 404);
-    // A tokenizer that panics fails its own request and no other.
+    // A tokenizer or a template that panics fails its own request and no other.
     assert_eq!(server.complete(&json!({"prompt": "panic"})).status, 500);
+    let chat = json!({"messages": [{"role": "user", "content": "panic"}], "stream": true});
+    assert_eq!(server.post("/v1/chat/completions", &chat).status, 500);
+    assert_eq!((server.handle.totals().steps, server.handle.snapshot().n_live), (0, 0));
     assert_eq!(server.complete(&json!({"prompt": "x"})).status, 200);
     assert_eq!(server.handle.totals().committed, 16);
 }

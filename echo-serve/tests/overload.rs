@@ -20,22 +20,22 @@ const SEQS: usize = 8;
 /// Requests a second that can be answered: a prompt's step is also its first token's.
 const CAPACITY: f64 = SEQS as f64 / (STEP.as_millis() as f64 * TOKENS as f64 / 1000.0);
 
-fn server(keys: &[&str]) -> Server {
-    let mut setup = Setup { seqs: SEQS, queue_max: 2 * SEQS, step: STEP, ..Setup::usual() };
+fn server(keys: &[&str], seqs: usize) -> Server {
+    let mut setup = Setup { seqs, queue_max: 2 * seqs, step: STEP, ..Setup::usual() };
     setup.options.api_keys = keys.iter().map(ToString::to_string).collect();
     Server::start(setup)
 }
 
-/// Answers of equal length would all end together; these have `TOKENS` on average.
-fn body(nth: usize) -> Value {
-    let max_tokens = TOKENS / 2 + nth as u32 * 7 % (TOKENS + 1);
+/// Answers of equal length would all end together; these have `tokens` on average.
+fn body(nth: usize, tokens: u32) -> Value {
+    let max_tokens = tokens / 2 + nth as u32 * 7 % (tokens + 1);
     json!({"prompt": "x", "max_tokens": max_tokens, "speculative": false, "seed": 1})
 }
 
 /// One request from connect to close, and the time it took.
-async fn ask(address: SocketAddr, key: String, nth: usize) -> (Answer, Duration) {
+async fn ask(address: SocketAddr, key: String, nth: usize, tokens: u32) -> (Answer, Duration) {
     let start = Instant::now();
-    let request = post("/v1/completions", &body(nth).to_string());
+    let request = post("/v1/completions", &body(nth, tokens).to_string());
     let key = format!("\r\nauthorization: Bearer {key}\r\n");
     let mut wire = Vec::new();
     if let Ok(mut socket) = TcpStream::connect(address).await {
@@ -47,12 +47,12 @@ async fn ask(address: SocketAddr, key: String, nth: usize) -> (Answer, Duration)
 }
 
 /// Sends `rate` requests a second for `time`, whatever becomes of them.
-async fn flood(address: SocketAddr, key: &str, rate: f64, time: Duration) -> Tally {
+async fn flood(address: SocketAddr, key: &str, rate: f64, time: Duration, tokens: u32) -> Tally {
     let (start, mut asked, mut answers) = (Instant::now(), 0, JoinSet::new());
     while start.elapsed() < time {
         let due = (start.elapsed().as_secs_f64() * rate) as usize;
         for nth in asked..due {
-            answers.spawn(ask(address, key.to_owned(), nth));
+            answers.spawn(ask(address, key.to_owned(), nth, tokens));
         }
         asked = asked.max(due);
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -100,12 +100,12 @@ fn quantile(times: &mut [Duration], share: f64) -> Duration {
 
 #[test]
 fn goodput_holds_at_ten_times_the_load_and_refusals_are_fast() {
-    let server = server(&["one"]);
+    let server = server(&["one"], SEQS);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let time = Duration::from_secs(scaled(3, 10) as u64);
     let mut goodput = Vec::new();
     for load in [1.0, 2.0, 10.0] {
-        let flooded = flood(server.address, "one", load * CAPACITY, time);
+        let flooded = flood(server.address, "one", load * CAPACITY, time, TOKENS);
         let mut tally = runtime.block_on(flooded);
         let (p50, p99) = (quantile(&mut tally.refused, 0.5), quantile(&mut tally.refused, 0.99));
         println!(
@@ -129,27 +129,29 @@ fn goodput_holds_at_ten_times_the_load_and_refusals_are_fast() {
 
 #[test]
 fn keys_share_evenly_and_a_flood_is_its_own_loss() {
-    let server = server(&["flood", "calm"]);
+    // A client that comes beside a flood waits until one of the flood's answers ends, which takes
+    // one answer's time divided by the places. With these that is a thirtieth.
+    let (seqs, tokens) = (4 * SEQS, 4 * TOKENS);
+    let server = server(&["flood", "calm"], seqs);
+    let capacity = CAPACITY * (seqs / SEQS) as f64 / f64::from(tokens / TOKENS);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let time = Duration::from_secs(scaled(2, 10) as u64);
+    let time = Duration::from_secs(scaled(3, 20) as u64);
     let address = server.address;
-    let calm = |rate: f64| flood(address, "calm", rate * CAPACITY, time);
-    let mut alone = runtime.block_on(calm(0.2));
-    let (mut beside, flooding) = runtime
-        .block_on(async { tokio::join!(calm(0.2), flood(address, "flood", 5.0 * CAPACITY, time)) });
-    let share = 0.9;
+    let send = |key, load: f64| flood(address, key, load * capacity, time, tokens);
+    let mut alone = runtime.block_on(send("calm", 0.2));
+    let (mut beside, flooding) =
+        runtime.block_on(async { tokio::join!(send("calm", 0.2), send("flood", 5.0)) });
+    // What else the machine does falls on the slowest few; alone it must not.
+    let is_full = scaled(0, 1) == 1;
+    let (share, most) = if is_full { (0.99, 1.2) } else { (0.9, 1.4) };
     let (before, after) =
         (quantile(&mut alone.answered, share), quantile(&mut beside.answered, share));
-    println!("p90 of the calm key: {before:.1?} alone, {after:.1?} beside a flood");
+    println!("the calm key at {share}: {before:.1?} alone, {after:.1?} beside a flood");
     assert!(flooding.refused.len() > 50, "it was no flood");
     assert_eq!(beside.refused.len(), 0, "the calm key was refused");
-    assert!(after.as_secs_f64() <= 1.6 * before.as_secs_f64(), "{before:?} became {after:?}");
-    let (one, other) = runtime.block_on(async {
-        tokio::join!(
-            flood(address, "flood", 3.0 * CAPACITY, time),
-            flood(address, "calm", 3.0 * CAPACITY, time)
-        )
-    });
+    assert!(after.as_secs_f64() <= most * before.as_secs_f64(), "{before:?} became {after:?}");
+    let (one, other) =
+        runtime.block_on(async { tokio::join!(send("flood", 3.0), send("calm", 3.0)) });
     let (a, b) = (one.answered.len() as f64, other.answered.len() as f64);
     let jain = (a + b).powi(2) / (2.0 * (a * a + b * b));
     println!("two floods: {a} and {b} answers, Jain index {jain:.3}");

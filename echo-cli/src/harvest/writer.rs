@@ -144,7 +144,10 @@ impl<'a> Writer<'a> {
                 texts[places[&finished.id]].push_str(out.text_of(&finished.text));
                 if matches!(
                     finished.reason,
-                    FinishReason::Faulty | FinishReason::Device(_) | FinishReason::Crashed
+                    FinishReason::Faulty
+                        | FinishReason::NoMemory
+                        | FinishReason::Device(_)
+                        | FinishReason::Crashed
                 ) {
                     bail!("a text was cut: {:?}", finished.reason);
                 }

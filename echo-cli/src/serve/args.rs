@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_runtime::Options;
 use echo_serve::ServeOptions;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub(crate) struct ServeArgs {
     /// Port to listen on; 0 takes a free one and prints it
     #[arg(long, default_value_t = 8000)]
     pub(crate) port: u16,
+    /// Address of a second listener, as 127.0.0.1:9090, that tells `/metrics`, `/health` and
+    /// `/ready` alone and asks for no key
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_address: Option<SocketAddr>,
     /// The model's name for clients; its file's name if not given
     #[arg(long)]
     served_model_name: Option<String>,
@@ -64,6 +69,9 @@ pub(crate) struct ServeArgs {
     /// Bytes of a request's body at most
     #[arg(long, default_value_t = 2 << 20)]
     max_body_bytes: usize,
+    /// Log-probabilities that all answers on their way may list together
+    #[arg(long, default_value_t = 1 << 20)]
+    max_listed_logprobs: usize,
     /// Connections at once
     #[arg(long, default_value_t = 1024)]
     max_connections: usize,
@@ -120,6 +128,7 @@ impl ServeArgs {
             body_max: self.max_body_bytes,
             n_max: self.max_n,
             tokens_max: self.max_tokens,
+            scores_max: self.max_listed_logprobs,
             connections_max: self.max_connections,
             peer_connections_max: self.max_connections_per_peer,
             queue_deadline: seconds("queue-timeout", self.queue_timeout)?,

@@ -11,7 +11,7 @@ use crate::setup::Loaded;
 use anyhow::{Context, Result, bail};
 use codec::ModelCodec;
 use echo_runtime::Handle;
-use echo_serve::{Phase, serve};
+use echo_serve::{Listeners, Phase, serve};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,10 +26,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let address = address(args)?;
     options.check(address)?;
     // Bound first: a port that is taken is told at once, and early clients wait for the model.
-    let socket = std::net::TcpListener::bind(address)
-        .with_context(|| format!("can't listen on {address}; choose another --port"))?;
-    socket.set_nonblocking(true)?;
+    let socket = bind(address, "--port")?;
     let address = socket.local_addr()?;
+    let watch = args.metrics_address.map(|at| bind(at, "--metrics-address")).transpose()?;
     let (engine, profile) =
         assemble::engine(&args.engine, &loaded, args.max_num_seqs, args.engine_options())?;
     options.profile = profile;
@@ -38,11 +37,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let model = options.model.clone();
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(socket)?;
+        let main = tokio::net::TcpListener::from_std(socket)?;
+        let watch = watch.map(tokio::net::TcpListener::from_std).transpose()?;
         let (phase, seen) = watch::channel(Phase::Serve);
         tokio::spawn(signals(phase));
         eprintln!("serving {model} on http://{address}; Ctrl-C ends it");
-        serve(listener, handle.clone(), codec, options, seen).await;
+        if let Some(watch) = &watch {
+            eprintln!("metrics on http://{}/metrics", watch.local_addr()?);
+        }
+        serve(Listeners { main, watch }, handle.clone(), codec, options, seen).await;
         anyhow::Ok(())
     })?;
     // What a client left behind on a blocking thread may not hold the end up.
@@ -52,6 +55,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+/// Listens on `address`, which `flag` can change.
+fn bind(address: SocketAddr, flag: &str) -> Result<std::net::TcpListener> {
+    let socket = std::net::TcpListener::bind(address)
+        .with_context(|| format!("can't listen on {address}; choose another {flag}"))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn address(args: &ServeArgs) -> Result<SocketAddr> {

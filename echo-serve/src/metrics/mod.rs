@@ -28,10 +28,22 @@ const WHOLE_S: [f64; 15] =
     [0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
 const STAGE_S: [f64; 14] =
     [1e-6, 5e-6, 1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5];
+const TOKENS: [f64; 14] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4];
 const COUNTS: [f64; 12] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Histograms with bounds of their own; the others count.
-const BOUNDS: [(&str, &[f64]); 9] = [
+const BOUNDS: [(&str, &[f64]); 19] = [
+    ("echo_queue_seconds", &FIRST_S),
+    ("vllm:request_queue_time_seconds", &FIRST_S),
+    ("echo_prefill_seconds", &FIRST_S),
+    ("vllm:request_prefill_time_seconds", &FIRST_S),
+    ("echo_decode_seconds", &WHOLE_S),
+    ("vllm:request_decode_time_seconds", &WHOLE_S),
+    ("echo_request_prompt_tokens", &TOKENS),
+    ("vllm:request_prompt_tokens", &TOKENS),
+    ("echo_request_output_tokens", &TOKENS),
+    ("vllm:request_generation_tokens", &TOKENS),
     ("echo_time_to_first_token_seconds", &FIRST_S),
     ("vllm:time_to_first_token_seconds", &FIRST_S),
     ("echo_inter_token_latency_seconds", &BETWEEN_S),
@@ -65,7 +77,7 @@ const TOTALS: [Total; 16] = [
     ("echo_accepted_nodes_total", "Drafted nodes whose token was committed", |t| t.accepted),
     ("echo_wasted_rows_total", "Drafted nodes verified in vain", StepStats::wasted),
     ("echo_budget_granted_rows_total", "Tree rows that budgets allowed", |t| t.granted),
-    ("echo_budget_used_rows_total", "Tree rows that forwards had", StepStats::used),
+    ("echo_budget_used_rows_total", "Tree rows that forwards had; none is padding", |t| t.used()),
     ("echo_policy_faults_total", "Plans that broke the rules", |t| t.policy_faults),
     ("echo_preemptions_total", "Sequences that lost their places", |t| t.preemptions),
     ("vllm:num_preemptions_total", "echo_preemptions_total", |t| t.preemptions),

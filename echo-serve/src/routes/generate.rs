@@ -56,7 +56,7 @@ async fn generate(
         let answers = Answers::begin(&app, client, &body, requests).await?;
         return Ok(sse::stream(app, body, envelope, answers));
     }
-    let answers = complete(&app, client, &body, requests).await?;
+    let (answers, _room) = complete(&app, client, &body, requests).await?;
     let shape = if chat { Shape::Chat } else { Shape::Completion };
     let mut response = envelope.json(&app.options.model, false);
     let choices = answers.iter().enumerate();

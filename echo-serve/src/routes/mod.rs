@@ -38,19 +38,30 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.into_iter().map(|(method, path, _)| (method, path))
 }
 
+/// Routes for those who only watch.
+const WATCH: [&str; 3] = ["/health", "/ready", "/metrics"];
+
 /// All routes behind the guard.
 pub(crate) fn router(app: App) -> Router {
-    let guard = from_fn_with_state(app.clone(), auth::guard);
     let count = from_fn_with_state(app.clone(), count);
-    let routes = ROUTES.into_iter().map(|(_, path, answer)| (path, answer()));
+    guarded(ROUTES.into_iter(), app).layer(count)
+}
+
+/// The routes for those who only watch; what they ask is not counted.
+pub(crate) fn watch(app: App) -> Router {
+    guarded(ROUTES.into_iter().filter(|(_, path, _)| WATCH.contains(path)), app)
+}
+
+fn guarded(routes: impl Iterator<Item = Route>, app: App) -> Router {
+    let guard = from_fn_with_state(app.clone(), auth::guard);
     routes
+        .map(|(_, path, answer)| (path, answer()))
         .fold(Router::new(), |router, (path, answer)| router.route(path, answer))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "there is no such route") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "the route is there for another method")
         })
         .layer(guard)
-        .layer(count)
         .with_state(app)
 }
 

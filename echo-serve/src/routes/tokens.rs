@@ -26,6 +26,10 @@ pub(crate) async fn detokenize(
 ) -> Result<Json<Value>, ApiError> {
     let body: Detokenize = body::read(body, &app.options).await?;
     let vocab = app.codec.vocab();
+    let (count, max) = (body.tokens.len(), app.handle.limits().context_max);
+    if count > max {
+        return Err(ApiError::bad("tokens", format!("{count} tokens, at most {max} at once")));
+    }
     if let Some(token) = body.tokens.iter().find(|&&token| token as usize >= vocab.len()) {
         let message = format!("token {token} is not in the vocabulary of {} tokens", vocab.len());
         return Err(ApiError::bad("tokens", message));

@@ -11,11 +11,11 @@ pub(crate) use model::{BROKEN, Pace, parts};
 
 use echo_core::Limits;
 use echo_runtime::{Engine, Handle, Options};
-use echo_serve::{Phase, ServeOptions, serve};
+use echo_serve::{Listeners, Phase, ServeOptions, serve};
 use model::Bytes;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,19 +29,31 @@ pub(crate) struct Setup {
     pub(crate) queue_max: usize,
     /// Time that every forward takes longer than it must.
     pub(crate) step: Duration,
+    /// Whether it has a second listener for those who watch.
+    pub(crate) has_watch: bool,
 }
 
 impl Setup {
     /// Four places, a long queue, forwards as fast as they are, and no wait at the end.
     pub(crate) fn usual() -> Self {
         let options = ServeOptions { ready_delay: Duration::ZERO, ..ServeOptions::new("sim") };
-        Setup { options, seqs: 4, queue_max: 512, step: Duration::ZERO }
+        Setup { options, seqs: 4, queue_max: 512, step: Duration::ZERO, has_watch: false }
     }
+}
+
+/// A free port of this machine.
+fn bind() -> (TcpListener, SocketAddr) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.set_nonblocking(true).expect("a socket");
+    let address = socket.local_addr().expect("a bound socket");
+    (socket, address)
 }
 
 /// A server on a thread of its own; it is drained and its engine audited at the end.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where it is watched.
+    pub(crate) watch: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) pace: Pace,
     phase: watch::Sender<Phase>,
@@ -50,25 +62,28 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(setup: Setup) -> Self {
-        let Setup { options, seqs, queue_max, step } = setup;
+        let Setup { options, seqs, queue_max, step, has_watch } = setup;
         let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 256) };
         let pace = Pace::new(step);
         let options_of_engine = Options { queue_max, ..Options::default() };
         let engine = Engine::new(parts(&limits, &pace), limits, options_of_engine);
         let (handle, engine) = Handle::spawn(engine.expect("limits are legal"));
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        socket.set_nonblocking(true).expect("a socket");
-        let address = socket.local_addr().expect("a bound socket");
+        let (socket, address) = bind();
+        let watch = has_watch.then(bind);
+        let watch_address = watch.as_ref().map(|(_, address)| *address);
         let (phase, seen) = watch::channel(Phase::Serve);
         let served = handle.clone();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(socket).expect("a socket");
-                serve(listener, served, Arc::new(Bytes::default()), options, seen).await;
+                let listen = |s| tokio::net::TcpListener::from_std(s).expect("a socket");
+                let watch = watch.map(|(socket, _)| listen(socket));
+                let listeners = Listeners { main: listen(socket), watch };
+                serve(listeners, served, Arc::new(Bytes::default()), options, seen).await;
             });
         });
-        Server { address, handle, pace, phase, threads: Some((server, engine)) }
+        let threads = Some((server, engine));
+        Server { address, watch: watch_address, handle, pace, phase, threads }
     }
 
     /// Tells the server how far to go; returns at once.
