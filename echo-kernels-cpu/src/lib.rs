@@ -9,15 +9,15 @@
 //! This crate knows no request, no policy, no file and no model.
 //!
 //! Reading order: [`mod@reference`] (one file per operation, its header the specification), `cpu`
-//! and `ops` (the ports), `memory`, `staged`, `aligned`, `pages`, `pool`, `linear` (the fast linear
+//! and `ops` (the ports), `memory`, `staged`, `line`, `pages`, `pool`, `linear` (the fast linear
 //! layer), `fast` (the other fast forms), [`conformance`].
 #![deny(missing_docs)]
 
-mod aligned;
 mod area;
 pub mod conformance;
 mod cpu;
 mod fast;
+mod line;
 pub mod linear;
 mod memory;
 mod ops;

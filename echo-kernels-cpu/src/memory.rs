@@ -1,16 +1,15 @@
-//! The device's memory: buffers, weights and staged rows, all on the host's heap.
+//! The device's memory: buffers, weights and staged rows, all of the host's.
 
-use crate::aligned::Aligned;
 use crate::linear::PackedWeight;
+use crate::pages::{Arena, Piece};
 use crate::staged::Staged;
 use echo_core::port::{Buffer, Data, Element, Stage, Weight};
 use echo_core::{DeviceError, Limits};
 
 /// A device array.
-#[derive(Debug)]
 enum Array {
-    F32(Aligned<f32>),
-    U32(Aligned<u32>),
+    F32(Piece<f32>),
+    U32(Piece<u32>),
 }
 
 /// A weight as the backend's path wants it.
@@ -24,6 +23,7 @@ pub(crate) enum Stored {
 /// All memory of one device. Ids are indices; nothing is freed before the device is.
 #[derive(Default)]
 pub(crate) struct Memory {
+    arena: Arena,
     arrays: Vec<Array>,
     weights: Vec<Stored>,
     stages: Vec<Staged>,
@@ -37,8 +37,8 @@ impl Memory {
         what: &str,
     ) -> Result<Buffer, DeviceError> {
         let array = match element {
-            Element::F32 => Aligned::zeros(len).map(Array::F32),
-            Element::U32 => Aligned::zeros(len).map(Array::U32),
+            Element::F32 => self.arena.take(len).map(Array::F32),
+            Element::U32 => self.arena.take(len).map(Array::U32),
         };
         let asked = len.saturating_mul(size_of::<f32>());
         let none = || DeviceError::OutOfMemory { asked, what: what.to_owned() };

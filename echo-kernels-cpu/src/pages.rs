@@ -1,21 +1,22 @@
-//! Memory for weights: read from end to end in every forward, and therefore in large pages.
+//! Memory for weights and buffers, in large pages, and only where it is touched.
 //!
 //! With pages of 4 KiB a processor spends as long finding weights as reading them: two threads of a
 //! virtual machine (Zen 4) read 26 GB/s from small pages and 35 to 49 from pages of 2 MiB. Linux
 //! gives large pages to whoever asks, if it may (`/sys/kernel/mm/transparent_hugepage/enabled`);
-//! elsewhere nothing is lost.
+//! elsewhere nothing is lost. Keys and values are sized for the longest texts there may be; of what
+//! no text has reached, the system has given nothing.
 
-use crate::aligned::LINE;
+use crate::line::LINE;
 use bytemuck::Pod;
-use memmap2::MmapMut;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Bytes of a large page.
+#[cfg(not(watched))]
 const PAGE: usize = 2 << 20;
-/// Bytes of a chunk; what is never touched costs no memory.
-const CHUNK: usize = 64 << 20;
+/// Bytes of a chunk; what is never touched costs no memory. Under a sanitizer each piece is a chunk.
+const CHUNK: usize = if cfg!(watched) { 0 } else { 64 << 20 };
 
 /// Hands out pieces of large chunks, one after another. A chunk is freed with its last piece.
 #[derive(Default)]
@@ -25,10 +26,17 @@ pub(crate) struct Arena {
     used: usize,
 }
 
+/// What a chunk's memory belongs to.
+#[cfg(not(watched))]
+type Map = memmap2::MmapMut;
+/// The same on the heap, where a sanitizer watches the ends.
+#[cfg(watched)]
+type Map = Vec<crate::line::Line>;
+
 struct Chunk {
     /// Kept for its memory, which is used through `start` alone.
-    _map: MmapMut,
-    /// A large page's first byte.
+    _map: Map,
+    /// The first byte, of a large page unless on the heap.
     start: *mut u8,
     len: usize,
 }
@@ -55,13 +63,21 @@ impl Arena {
 }
 
 impl Chunk {
+    #[cfg(not(watched))]
     fn new(len: usize) -> Option<Self> {
-        let mut map = MmapMut::map_anon(len.checked_add(PAGE)?).ok()?;
+        let mut map = Map::map_anon(len.checked_add(PAGE)?).ok()?;
         // Refused, the pages stay small.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let start = map.as_mut_ptr();
         let start = start.wrapping_add(start.align_offset(PAGE));
+        Some(Chunk { _map: map, start, len })
+    }
+
+    #[cfg(watched)]
+    fn new(len: usize) -> Option<Self> {
+        let mut map: Map = bytemuck::allocation::try_zeroed_vec(len / LINE).ok()?;
+        let start = map.as_mut_ptr().cast();
         Some(Chunk { _map: map, start, len })
     }
 }
@@ -105,7 +121,7 @@ mod tests {
     fn pieces_are_zero_apart_and_outlive_the_arena() {
         let mut arena = Arena::default();
         let mut pieces: Vec<Piece<u32>> = Vec::new();
-        for n in [0, 1, 15, 17, 1000, CHUNK / 4 - 300, CHUNK / 2, 3] {
+        for n in [0, 1, 15, 17, 1000, CHUNK.saturating_sub(1200) / 4, CHUNK / 2, 3] {
             let mut piece = arena.take::<u32>(n).expect("memory");
             assert!(piece.as_ptr().addr().is_multiple_of(LINE));
             assert!(piece.iter().all(|&x| x == 0), "{n}");

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Test(Test),
     Bench(Bench),
     Interleave(Interleave),
+    /// Runs the tests of the CPU kernels, which hold most unsafe code, under AddressSanitizer
+    Sanitize,
     Fuzz(Fuzz),
     Soak(Soak),
     BundleGpu(BundleGpu),
@@ -174,6 +176,7 @@ mod tests {
             "test",
             "bench",
             "interleave",
+            "sanitize",
             "fuzz",
             "soak",
             "bundle-gpu",

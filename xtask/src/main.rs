@@ -14,6 +14,7 @@ mod fuzz;
 mod interleave;
 mod kernels;
 mod nvrtc;
+mod sanitize;
 mod soak;
 mod test;
 mod tidy;
@@ -51,6 +52,7 @@ fn run(command: Command) -> Outcome {
         Command::Test(flags) => test::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Interleave(flags) => interleave::run(&flags),
+        Command::Sanitize => sanitize::run(),
         Command::Fuzz(flags) => fuzz::run(&flags),
         Command::Soak(flags) => soak::run(&flags),
         Command::BundleGpu(flags) => bundle_gpu::run(&flags),

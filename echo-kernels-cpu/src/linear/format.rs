@@ -24,7 +24,7 @@ pub(super) const LANES: usize = 16;
 /// Columns of one block, for weights and for quantised activations.
 pub(super) const BLOCK: usize = 32;
 /// Alignment of a tile, and the bytes of four columns of it.
-pub(super) use crate::aligned::LINE;
+pub(super) use crate::line::LINE;
 
 /// The packed form of quantised weights: `w = scale * (q - zero)` or `w = scale * q + min`.
 #[allow(clippy::struct_excessive_bools, reason = "each becomes a constant of a kernel")]

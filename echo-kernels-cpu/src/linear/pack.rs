@@ -1,7 +1,7 @@
 //! From stored tensors to tiles.
 
 use super::format::{BLOCK, Blocks, Format, LANES, LINE};
-use crate::aligned::Line;
+use crate::line::Line;
 use crate::pool::Pool;
 use echo_core::{DType, DeviceError, TensorView};
 use half::f16;

@@ -6,7 +6,7 @@ use super::kernel::{self, Acts, Floats, Ints, ROWS_MAX, Sums};
 use super::out::Out;
 use super::pack;
 use super::quantize::Scratch;
-use crate::aligned::Line;
+use crate::line::Line;
 use crate::pages::{Arena, Piece};
 use crate::pool::Pool;
 use echo_core::{DeviceError, TensorView};
