@@ -14,6 +14,7 @@ mod add;
 mod candidates;
 mod embed;
 mod gather_rows;
+mod mass;
 mod rms_norm;
 mod rope_store;
 mod rows;

@@ -9,6 +9,7 @@
 use super::Fast;
 use super::candidates::Candidates;
 use crate::area::Area;
+use crate::linear::Isa;
 use echo_core::sampling::{SampleSpec, SampleView, gumbel, gumbel_max, philox};
 use echo_core::{Token, TokenEdit, Verdicts};
 use parking_lot::Mutex;
@@ -47,13 +48,14 @@ impl Fast {
         let share =
             |worker: usize| worker * rows / workers.len()..(worker + 1) * rows / workers.len();
         let stride = verdicts.top_stride;
+        let isa = self.isa;
         self.pool.run(workers.len(), &|w| {
             let worker = &mut *workers[w].lock();
             let rows = share(w);
             worker.begin(rows.len(), stride);
             for (i, row) in rows.enumerate() {
                 let logits = &logits[area.at(row, 0)..area.at(row, area.width)];
-                worker.answer(logits, sample, row, i);
+                worker.answer(isa, logits, sample, row, i);
             }
         });
         verdicts.reset(rows);
@@ -73,36 +75,34 @@ impl Worker {
     }
 
     /// Answers row `row` of the forward, the `i`-th of this thread.
-    fn answer(&mut self, logits: &[f32], sample: SampleView<'_>, row: usize, i: usize) {
+    fn answer(&mut self, isa: Isa, logits: &[f32], sample: SampleView<'_>, row: usize, i: usize) {
         let spec = &sample.specs[row];
         let (edits, path_edits) = (sample.edits_of(row), sample.path_edits_of(row));
-        let Some(raw_max) = sound_max(logits) else {
+        let (raw_max, is_sound) = scan(logits);
+        if !is_sound {
             self.verdicts.faulty[i] = true;
             return;
-        };
-        let edited = !(edits.is_empty() && path_edits.is_empty());
+        }
         let is_greedy = spec.temperature == 0.0;
-        let max = if edited || !is_greedy {
+        let edited = !(edits.is_empty() && path_edits.is_empty());
+        let (processed, max) = if edited || !(is_greedy || spec.temperature == 1.0) {
             process(logits, edits, path_edits, spec, &mut self.processed);
-            self.processed.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            (&self.processed[..], scan(&self.processed).0)
         } else {
-            raw_max
+            (logits, raw_max)
         };
-        let processed = if edited || !is_greedy { &self.processed[..] } else { logits };
         if max == f32::NEG_INFINITY {
             self.verdicts.faulty[i] = true;
             return;
         }
-        let best = processed.iter().position(|&l| l == max).expect("the maximum is there") as Token;
         let truncated = spec.min_p > 0.0 || spec.top_k > 0 || spec.top_p < 1.0;
         self.verdicts.token[i] = if is_greedy {
-            best
+            first(processed, max)
         } else if truncated {
-            let kept = self.candidates.keep(processed, max, spec);
-            let noisy = |v: Token| processed[v as usize] + gumbel(spec.seed, spec.position, v);
-            kept.iter().fold((best, f32::NEG_INFINITY), |won, &v| wins(won, v, noisy(v))).0
+            let kept = self.candidates.keep(isa, processed, max, spec);
+            noisiest_of(kept, processed, spec).unwrap_or_else(|| first(processed, max))
         } else {
-            noisiest(processed, best, spec)
+            noisiest(processed, first(processed, max), spec)
         };
         if let Some(alternatives) = spec.logprobs {
             self.log_probs(logits, raw_max, i, alternatives as usize);
@@ -116,7 +116,7 @@ impl Worker {
         let log_prob = |v: Token| (f64::from(logits[v as usize] - max) - sum.ln()) as f32;
         verdicts.log_prob[i] = log_prob(verdicts.token[i]);
         let listed = alternatives.min(verdicts.top_stride).min(logits.len());
-        let best = self.candidates.best(logits, listed);
+        let best = self.candidates.best(logits, max, listed);
         for (k, &v) in best.iter().enumerate() {
             verdicts.top[i * verdicts.top_stride + k] = (v, log_prob(v));
         }
@@ -124,8 +124,8 @@ impl Worker {
     }
 }
 
-/// The highest logit, or `None` if one is NaN or +∞.
-fn sound_max(logits: &[f32]) -> Option<f32> {
+/// The highest logit, and whether none is NaN or +∞.
+fn scan(logits: &[f32]) -> (f32, bool) {
     let mut max = [f32::NEG_INFINITY; 16];
     let mut sound = [true; 16];
     let (chunks, rest) = logits.as_chunks::<16>();
@@ -137,7 +137,12 @@ fn sound_max(logits: &[f32]) -> Option<f32> {
     }
     let all_sound = sound.iter().all(|&s| s) && rest.iter().all(|&l| l < f32::INFINITY);
     let max = max.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-    all_sound.then_some(max)
+    (max, all_sound)
+}
+
+/// The first token with the highest logit.
+fn first(logits: &[f32], max: f32) -> Token {
+    logits.iter().position(|&l| l == max).expect("the maximum is there") as Token
 }
 
 /// Raw logits after the edits and the temperature.
@@ -182,6 +187,21 @@ fn noisiest(processed: &[f32], best: Token, spec: &SampleSpec) -> Token {
         }
     }
     won.0
+}
+
+/// The winner of `processed + noise` among `kept`, likeliest first.
+fn noisiest_of(kept: &[Token], processed: &[f32], spec: &SampleSpec) -> Option<Token> {
+    let bound = gumbel_max();
+    let mut won: Option<(Token, f32)> = None;
+    for &v in kept {
+        let l = processed[v as usize];
+        if won.is_some_and(|won| l + bound < won.1) {
+            break;
+        }
+        let value = l + gumbel(spec.seed, spec.position, v);
+        won = Some(won.map_or((v, value), |won| wins(won, v, value)));
+    }
+    won.map(|won| won.0)
 }
 
 /// Whether noise from `bits` may be as large as `wanted`; never wrong when it says no.
@@ -237,7 +257,7 @@ mod tests {
             position: i as u32,
             temperature: [0.0, 0.3, 1.0, 2.0][pick(i, 4)],
             top_k: [0, 0, 1, 7, 5000][pick(i + 100, 5)],
-            top_p: [1.0, 0.9, 0.2, 1e-6][pick(i + 200, 4)],
+            top_p: [1.0, 0.9, 0.5, 0.2, 1e-6][pick(i + 200, 5)],
             min_p: [0.0, 0.0, 0.1, 1.0][pick(i + 300, 4)],
             edits: [(0, 0), (0, 3)][pick(i + 400, 2)],
             path_edits: [(0, 0), (3, 5)][pick(i + 500, 2)],
@@ -274,7 +294,8 @@ mod tests {
                     10 => logits.fill(1.0),
                     _ => {}
                 }
-                worker.answer(&logits, sample, i, i);
+                let isas = Isa::available();
+                worker.answer(isas[i % isas.len()], &logits, sample, i, i);
                 sample_row(&logits, sample, i, &mut sampling::Scratch::default(), &mut law);
             }
             let bits = |v: &Verdicts| v.log_prob.iter().map(|lp| lp.to_bits()).collect::<Vec<_>>();
