@@ -14,6 +14,7 @@ mod heads;
 mod inspect;
 mod known;
 mod load;
+mod loading;
 mod model;
 mod registry;
 mod replay;

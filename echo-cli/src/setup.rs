@@ -2,6 +2,7 @@
 
 use crate::backend::{self, Backend};
 use crate::engine_args::EngineArgs;
+use crate::loading::Loading;
 use crate::{doctor, model, times};
 use anyhow::{Context, Result};
 use echo_core::{Kernels, Limits, Target, Token};
@@ -85,8 +86,8 @@ impl Loaded {
         Ok(template.encode(&self.tokenizer, messages, &options)?)
     }
 
-    /// Reads the weights, with a bar on standard error while it takes.
-    pub(crate) fn llama(&self, limits: &Limits) -> Result<LlamaTarget> {
+    /// Reads the weights, with a bar on standard error while it takes, and says what it took.
+    pub(crate) fn llama(&self, limits: &Limits) -> Result<(LlamaTarget, Loading)> {
         let start = Instant::now();
         let bar = ProgressBar::new(0).with_style(
             ProgressStyle::with_template("loading {bar:30} {pos}/{len} tensors {elapsed}")
@@ -100,10 +101,11 @@ impl Loaded {
         let target = LlamaTarget::with_progress(kernels, &self.checkpoint, limits, &mut report)
             .with_context(|| format!("loading {}", self.path.display()))?;
         bar.finish_and_clear();
+        let loading = Loading::ended(start.elapsed(), self.checkpoint.bytes());
         if start.elapsed() > Duration::from_secs(2) {
-            eprintln!("loaded {} in {:.1?}", self.path.display(), start.elapsed());
+            eprintln!("{}: {loading}", self.path.display());
         }
-        Ok(target)
+        Ok((target, loading))
     }
 }
 

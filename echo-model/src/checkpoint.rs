@@ -74,10 +74,7 @@ impl Checkpoint {
     /// rotated with column `i + head_dim / 2`. An error for layers beyond the last and for head
     /// norms the family does not have.
     pub fn tensor(&self, role: Role) -> Result<Tensor<'_>, ModelError> {
-        let own = match role {
-            Role::Output if self.config.tied => Role::Embedding,
-            role => role,
-        };
+        let own = self.own(role);
         let stored = self.stored(own)?;
         let bytes = match (&self.source, own.interleaved_heads(&self.config)) {
             (Source::Gguf(_), Some(n_heads)) => {
@@ -103,6 +100,27 @@ impl Checkpoint {
             found: tensor.dtype,
             expected: "vectors must be F32, F16 or BF16",
         })
+    }
+
+    /// Gives the memory in which the tensor with this role was read back to the system, as far as
+    /// it is mapped. The tensor can still be asked for and is then read from the file again.
+    pub fn release(&self, role: Role) {
+        let Ok(stored) = self.stored(self.own(role)) else { return };
+        match &self.source {
+            Source::Gguf(gguf) => gguf.release(stored.bytes),
+            Source::Folder(folder) => folder.release(stored.bytes),
+        }
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn bytes(&self) -> usize {
+        let stored = |role: Role| self.stored(role).map_or(0, |stored| stored.bytes.len());
+        Role::all(&self.config).into_iter().map(stored).sum()
+    }
+
+    /// The role under which a tensor is stored.
+    fn own(&self, role: Role) -> Role {
+        if role == Role::Output && self.config.tied { Role::Embedding } else { role }
     }
 
     fn name(&self, role: Role) -> String {

@@ -40,6 +40,19 @@ impl Mapping {
         }
         map(&file).map(Mapping::Mapped).map_err(io)
     }
+
+    /// Gives the memory of `bytes` back to the system if they are mapped here; whoever reads them
+    /// again has them read from the file again.
+    pub(crate) fn release(&self, bytes: &[u8]) {
+        let Mapping::Mapped(map) = self else { return };
+        let start = bytes.as_ptr().addr().checked_sub(map.as_ptr().addr());
+        let end = start.and_then(|start| start.checked_add(bytes.len()));
+        if let (Some(start), Some(end)) = (start, end)
+            && end <= map.len()
+        {
+            drop_pages(map, start, bytes.len());
+        }
+    }
 }
 
 #[expect(unsafe_code, reason = "a mapping is the only way to load gigabytes without a copy")]
@@ -51,6 +64,18 @@ fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
     // reads nothing that is not ours. Users are told to treat model folders as read-only.
     unsafe { memmap2::Mmap::map(file) }
 }
+
+/// Refused, the pages stay until the system wants them.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "no safe call lets pages go")]
+fn drop_pages(map: &memmap2::Mmap, start: usize, len: usize) {
+    // SAFETY: the mapping is of a file and nothing writes to it, so a page that is dropped comes
+    // back with the file's bytes, as it came the first time.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+}
+
+#[cfg(not(unix))]
+fn drop_pages(_: &memmap2::Mmap, _: usize, _: usize) {}
 
 impl Deref for Mapping {
     type Target = [u8];

@@ -16,6 +16,12 @@ pub trait Weights {
 
     /// The elements of a norm's weights.
     fn vector(&self, role: Role) -> Result<Vec<f32>, ModelError>;
+
+    /// Hears that the device has its own copy of the tensor with this role, so that memory which
+    /// only served to read it can go. Nothing by default.
+    fn release(&self, role: Role) {
+        let _ = role;
+    }
 }
 
 impl Weights for Checkpoint {
@@ -29,5 +35,9 @@ impl Weights for Checkpoint {
 
     fn vector(&self, role: Role) -> Result<Vec<f32>, ModelError> {
         Checkpoint::vector(self, role)
+    }
+
+    fn release(&self, role: Role) {
+        Checkpoint::release(self, role);
     }
 }

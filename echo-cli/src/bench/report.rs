@@ -9,6 +9,7 @@ use super::kernels::Shares;
 use super::peer::Compared;
 use super::prompts::Prompt;
 use crate::engine_args::EngineArgs;
+use crate::loading::Loading;
 use crate::setup::Loaded;
 use crate::{doctor, model};
 use anyhow::{Context, Result};
@@ -36,6 +37,7 @@ pub(crate) struct Report {
     temperature: f32,
     rows: Vec<(String, &'static str)>,
     pub(crate) host: Vec<Host>,
+    pub(crate) loading: Loading,
     pub(crate) forward: Vec<Forward>,
     pub(crate) shares: Vec<Shares>,
     pub(crate) decode: Vec<Decoded>,
@@ -65,6 +67,7 @@ impl Report {
             temperature: plan.temperature,
             rows: plan.rows.iter().map(|row| (row.name.clone(), row.about)).collect(),
             host: Vec::new(),
+            loading: Loading::default(),
             forward: Vec::new(),
             shares: Vec::new(),
             decode: Vec::new(),

@@ -49,5 +49,6 @@ pub(super) fn output_rows<'a>(
     let row = whole.bytes.len() / whole.rows;
     let bytes = tokens.iter().flat_map(|&token| &whole.bytes[token as usize * row..][..row]);
     let bytes: Vec<u8> = bytes.copied().collect();
+    weights.release(Role::Output);
     Ok(Tensor { rows: tokens.len(), bytes: bytes.into(), ..whole })
 }

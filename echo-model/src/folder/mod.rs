@@ -133,6 +133,13 @@ impl Folder {
         }
     }
 
+    /// Gives the memory of a tensor's `bytes` back to the system.
+    pub(crate) fn release(&self, bytes: &[u8]) {
+        for shard in &self.shards {
+            shard.release(bytes);
+        }
+    }
+
     fn add_indexed(&mut self) -> Result<(), ModelError> {
         let name = "model.safetensors.index.json";
         let index = self.json(name)?.ok_or_else(|| ModelError::NotAModel {

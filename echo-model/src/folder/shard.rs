@@ -81,6 +81,11 @@ impl Shard {
         Ok(numbers.iter().map(|&number| i64::from_le_bytes(number)).collect())
     }
 
+    /// Gives the memory of `bytes` back to the system if they are part of this file.
+    pub(super) fn release(&self, bytes: &[u8]) {
+        self.bytes.release(bytes);
+    }
+
     fn stored(&self, name: &str) -> Result<(&TensorInfo, &[u8]), ModelError> {
         let info = self.metadata.info(name);
         let info =

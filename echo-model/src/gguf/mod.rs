@@ -148,6 +148,11 @@ impl Gguf {
         found.ok().map(|at| self.view(&self.infos[self.by_name[at] as usize]))
     }
 
+    /// Gives the memory of a tensor's `bytes` back to the system.
+    pub(crate) fn release(&self, bytes: &[u8]) {
+        self.bytes.release(bytes);
+    }
+
     fn typed<'a, T>(
         &'a self,
         key: &str,
