@@ -6,7 +6,7 @@
 //! and GMAC/s, because trees read a key once for many rows and are bound by arithmetic.
 //!
 //! `cargo bench -p echo-kernels-cpu --bench attention -- FILTER`, where names are
-//! `attention/SEQUENCES x ROWS/POSITIONS`.
+//! `attention/ISA/SEQUENCES x ROWS/POSITIONS`.
 
 mod best;
 mod roof;
@@ -14,14 +14,14 @@ mod roof;
 use criterion::{Criterion, criterion_group, criterion_main};
 use echo_core::port::{Buffer, Data, Device, Element, Heads, Kernels, Mat};
 use echo_core::{Limits, PackedView};
-use echo_kernels_cpu::{Area, CpuKernels, CpuOptions, reference};
+use echo_kernels_cpu::{Area, CpuKernels, CpuOptions, Isa, Path, reference};
 use std::time::Duration;
 
 const THREADS: usize = 2;
 const HEADS: Heads = Heads { n_q: 9, n_kv: 3, dim: 64 };
 /// Sequences, rows of each (a root and a chain or a tree below it).
 const BATCHES: [(usize, usize); 5] = [(1, 1), (1, 8), (1, 32), (8, 1), (8, 8)];
-const CACHED: [usize; 4] = [64, 256, 1024, 4096];
+const CACHED: [usize; 4] = [128, 1024, 4096, 8192];
 /// Keys and values that one round over the caches reads at least.
 const COLD_BYTES: usize = 96 << 20;
 
@@ -126,8 +126,9 @@ fn upload(kernels: &CpuKernels, data: &[f32]) -> Buffer {
     buffer
 }
 
-fn case(c: &mut Criterion, batch: &Batch, bandwidth: f64) {
-    let kernels = CpuKernels::new(CpuOptions { threads: THREADS, ..CpuOptions::default() });
+fn case(c: &mut Criterion, isa: Isa, batch: &Batch, bandwidth: f64) {
+    let path = Path::With(isa);
+    let kernels = CpuKernels::new(CpuOptions { threads: THREADS, path, ..CpuOptions::default() });
     let limits = Limits { rows_max: batch.rows(), ..Limits::usual(batch.seqs, batch.cached) };
     let stage = kernels.open_stage(&limits).expect("memory");
     kernels.stage(stage, batch.view()).expect("rows within the limits");
@@ -153,7 +154,7 @@ fn case(c: &mut Criterion, batch: &Batch, bandwidth: f64) {
     let power: f64 = want.iter().map(|w| f64::from(*w).powi(2)).sum();
     assert!(error <= 1e-10 * power, "wrong answer: error {error} of {power}");
 
-    let name = format!("attention/{} x {}/{}", batch.seqs, batch.rows_each, batch.cached);
+    let name = format!("attention/{isa}/{} x {}/{}", batch.seqs, batch.rows_each, batch.cached);
     let mut turn = 0;
     let best = best::best_seconds(c, &name, || {
         attend(caches[turn % copies]);
@@ -176,7 +177,11 @@ fn attention(c: &mut Criterion) {
     println!("memory reads: {:.1} GB/s on {THREADS} threads", bandwidth / 1e9);
     for (seqs, rows_each) in BATCHES {
         for cached in CACHED {
-            case(c, &Batch::new(seqs, rows_each, cached), bandwidth);
+            let batch = Batch::new(seqs, rows_each, cached);
+            // Plain Rust is for processors that have nothing better.
+            for &isa in Isa::available().iter().skip(1) {
+                case(c, isa, &batch, bandwidth);
+            }
         }
     }
 }

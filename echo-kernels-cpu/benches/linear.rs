@@ -2,7 +2,8 @@
 //!
 //! Each case is checked against a plain f64 product before it is timed. A shape is applied to as
 //! many copies of its weight as exceed the last-level cache, in turn, as a forward does. `pass` is
-//! all linear layers of one forward. The lines of this bench add up the best time of each weight,
+//! all linear layers of one forward; `format-q4_k` and its like are one matrix in every format, at a
+//! few numbers of rows. The lines of this bench add up the best time of each weight,
 //! so that other work on the machine distorts them less than it does the medians above them; beside
 //! them stand GB/s of packed weights read, GMAC/s, and the ratio to one row. The first line is what
 //! plain reads of memory reach.
@@ -43,6 +44,17 @@ const SHAPES: [Shape; 5] = [
     Shape { name: "head", dtype: DType::Q8_0, rows: 49152, cols: 576, count: 1 },
 ];
 
+/// One matrix in the formats there are kernels for.
+const FORMATS: [(&str, DType); 6] = [
+    ("format-q4_0", DType::Q4_0),
+    ("format-q4_1", DType::Q4_1),
+    ("format-q4_k", DType::Q4K),
+    ("format-q6_k", DType::Q6K),
+    ("format-q8_0", DType::Q8_0),
+    ("format-f16", DType::F16),
+];
+const ROWS_OF_FORMATS: [usize; 3] = [1, 8, 64];
+
 /// Random bits whose f16 scales are small and finite: bytes of a scale are replaced.
 fn tensor(shape: &Shape, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
@@ -55,9 +67,10 @@ fn tensor(shape: &Shape, seed: u64) -> Vec<u8> {
     let bytes = shape.rows * shape.dtype.row_bytes(shape.cols).expect("whole blocks");
     let mut bytes: Vec<u8> = (0..bytes).map(|_| next()).collect();
     for block in bytes.chunks_exact_mut(shape.dtype.block_bytes()) {
-        block[1] = 0x20;
-        if shape.dtype == DType::Q4_1 {
-            block[3] = 0xac;
+        match shape.dtype {
+            DType::Q4_1 | DType::Q4K => (block[1], block[3]) = (0x20, 0xac),
+            DType::Q6K => block[209] = 0x20,
+            _ => block[1] = 0x20,
         }
     }
     bytes
@@ -163,26 +176,33 @@ fn linear(c: &mut Criterion) {
     println!("memory reads: {:.1} GB/s on {THREADS} threads", roof::bandwidth(THREADS) / 1e9);
     for &isa in Isa::available() {
         for activations in [Activations::Int8, Activations::Float] {
-            let mut sets: Vec<_> = SHAPES
-                .iter()
-                .map(|s| {
-                    let bytes = s.rows * s.dtype.row_bytes(s.cols).unwrap_or(1);
-                    (s.name, vec![(s, COLD_BYTES / bytes + 1)])
-                })
-                .collect();
+            let mut sets: Vec<_> = SHAPES.iter().map(|s| (s.name, vec![(s, copies(s))])).collect();
             sets.push(("pass", SHAPES.iter().map(|s| (s, s.count)).collect()));
+            let format = |(name, dtype)| Shape { name, dtype, rows: 1536, cols: 1536, count: 0 };
+            let formats = FORMATS.map(format);
+            sets.extend(formats.iter().map(|s| (s.name, vec![(s, copies(s))])));
             for (name, shapes) in sets {
+                let rows = match (isa, name.starts_with("format")) {
+                    // Plain Rust is timed to know it, not to compare it: a few rows will do.
+                    (Isa::Portable, _) => &ROWS[..2],
+                    (_, true) => &ROWS_OF_FORMATS[..],
+                    (_, false) => &ROWS[..],
+                };
                 let name = format!("{isa}/{activations:?}/{name}").to_lowercase();
                 let layers = Layers::new(&shapes, isa, activations);
                 let one_row = Cell::new(f64::NAN);
-                // Plain Rust is timed to know it, not to compare it: a few rows will do.
-                let rows = if isa == Isa::Portable { &ROWS[..2] } else { &ROWS[..] };
                 for &rows in rows {
                     time(c, &name, &layers, &one_row, rows);
                 }
             }
         }
     }
+}
+
+/// As many copies of a weight as no cache holds.
+fn copies(shape: &Shape) -> usize {
+    let bytes = shape.rows * shape.dtype.row_bytes(shape.cols).unwrap_or(1);
+    COLD_BYTES / bytes + 1
 }
 
 criterion_group! {
