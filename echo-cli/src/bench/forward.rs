@@ -23,18 +23,18 @@ pub(crate) struct Forward {
     pub(crate) max_us: f64,
 }
 
-/// Measures the curve at two lengths of the cache.
+/// Measures the curve at some lengths of the cache.
 pub(crate) fn measure(
     target: &mut dyn Target,
     limits: &Limits,
+    kv_lens: &[usize],
     repeat: usize,
 ) -> Result<Vec<Forward>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max)).min(256);
     let rows = setup::profiled_rows(rows_max);
-    let kv_lens = [128, 1024];
-    let profiles = profile(target, limits, &rows, &kv_lens, repeat.max(5))?;
+    let profiles = profile(target, limits, &rows, kv_lens, repeat.max(5))?;
     let mut curve = Vec::new();
-    for kv_len in kv_lens {
+    for &kv_len in kv_lens {
         for &rows in &rows {
             let mut us: Vec<f64> = profiles
                 .iter()

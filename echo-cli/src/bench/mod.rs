@@ -69,6 +69,10 @@ pub(crate) struct BenchArgs {
     /// Python that has the package llama-cpp-python
     #[arg(long, default_value = "python3")]
     peer_python: PathBuf,
+    /// Cached tokens behind which forwards are timed; those that the context or the slots do not
+    /// hold are left out
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
+    kv_len: Vec<usize>,
     /// Folder of the JSON report
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -89,7 +93,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         let n = args.limit.unwrap_or(prompts.len());
         return compare(args, &prompts::sample(prompts, n));
     }
-    let rows = rows::select(&args.engine, &args.rows, args.full)?;
+    let mut names = args.rows.clone();
+    if args.peer.is_some() && !names.is_empty() {
+        names.push(peer::DRAFTING.into());
+    }
+    let rows = rows::select(&args.engine, &names, args.full)?;
     let plan = if args.full {
         prompts = prompts::sample(prompts, args.limit.unwrap_or(24));
         let concurrency = vec![1, 2, 4, 8, 16, 32, 64];
@@ -115,12 +123,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.host = host::measure();
     host::print(&report.host);
     let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
+    let seqs = if args.peer.is_some() { seqs.max(peer::REQUESTS_MAX) } else { seqs };
     let requests = decode::requests(&loaded, &prompts, (plan.max_tokens, plan.temperature))?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
     let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
+    let limits = if args.peer.is_some() { peer::with_room(limits) } else { limits };
     let drafters = plan.rows.iter().map(|row| row.drafter.as_str());
     let mut team = Team::load(&loaded, &limits, drafters)?;
-    report.forward = forward::measure(team.target(), &limits, plan.repeat)?;
+    report.loading = team.loading;
+    println!("\nload: {}", report.loading);
+    report.forward = forward::measure(team.target(), &limits, &args.kv_len, plan.repeat)?;
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
@@ -166,7 +178,7 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
     let longest = longest + plan.max_tokens;
     let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
     let mut team = Team::load(&loaded, &limits, plan.rows.iter().map(|row| row.drafter.as_str()))?;
-    let forward = forward::measure(team.target(), &limits, 1)?;
+    let forward = forward::measure(team.target(), &limits, &args.kv_len, 1)?;
     let known = forward::known(&forward, &mut team, &plan.rows, &limits)?;
     let setting =
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };

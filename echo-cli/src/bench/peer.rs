@@ -8,7 +8,7 @@ use super::rows::{self, PLAIN, Row};
 use super::table;
 use crate::team::Team;
 use anyhow::{Context, Result, anyhow, bail};
-use echo_core::Token;
+use echo_core::{Limits, Token};
 use echo_runtime::{Output, Request, Stops, profile};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +25,11 @@ const TOKENS: usize = 48;
 /// Cached tokens before the rows of a forward.
 const KV_LEN: usize = 128;
 const PREFILL: usize = 512;
+/// Requests that are decoded at once, and rows of one forward, at most.
+pub(crate) const REQUESTS_MAX: usize = 32;
+const ROWS_MAX: usize = 64;
+/// The row that drafts for the comparison; it must be among those that are measured.
+pub(crate) const DRAFTING: &str = "auto";
 
 /// The other side's process.
 pub(crate) struct Peer {
@@ -88,15 +93,22 @@ pub(crate) struct Compared {
 }
 
 /// What is compared.
+#[derive(Clone, Copy)]
 enum Task {
     /// Plain decoding of this many requests at once.
     Decode(usize),
-    /// A forward of this many rows with logits for each.
+    /// A forward of this many rows of one text with logits for each.
     Rows(usize),
     /// Reading a prompt.
     Prefill,
-    /// One request at a time with each side's drafting from its own text.
+    /// One request at a time, this engine as [`DRAFTING`] does, the other with its own look-up.
     Lookup,
+}
+
+/// `limits` with room for every forward that is compared.
+pub(crate) fn with_room(limits: Limits) -> Limits {
+    let tree_max = limits.tree_max.max(ROWS_MAX - 1);
+    Limits { rows_max: limits.rows_max.max(ROWS_MAX), tree_max, ..limits }
 }
 
 /// Measures all tasks, one side after the other.
@@ -106,11 +118,8 @@ pub(crate) fn measure(
     team: &mut Team,
     requests: &[Request],
 ) -> Result<Vec<Compared>> {
-    let decodes = [1, 4, 16].into_iter().filter(|&c| c <= setting.limits.seqs_max);
-    let mut tasks: Vec<Task> = decodes.map(Task::Decode).collect();
-    let rows_max = setting.limits.rows_max.min(setting.limits.seqs_max * 33).min(64);
-    let rows = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|&rows| rows <= rows_max);
-    tasks.extend(rows.map(Task::Rows));
+    let mut tasks = [1, 2, 4, 8, 16, REQUESTS_MAX].map(Task::Decode).to_vec();
+    tasks.extend([1, 2, 4, 8, 16, 32, ROWS_MAX].map(Task::Rows));
     tasks.extend([Task::Prefill, Task::Lookup]);
     let prompts: Vec<Vec<Token>> = requests.iter().map(|r| r.prompt.clone()).collect();
     let mut compared = Vec::new();
@@ -119,7 +128,10 @@ pub(crate) fn measure(
             Task::Decode(n) => format!("plain decode, {n} requests, tokens/s"),
             Task::Rows(n) => format!("forward of {n} rows, rows/s"),
             Task::Prefill => format!("prefill of {PREFILL} tokens, tokens/s"),
-            Task::Lookup => "drafting from the text, 1 request, tokens/s".into(),
+            Task::Lookup => {
+                let ours = &setting.args.drafter;
+                format!("drafting (ours {ours}, theirs look-up), 1 request, tokens/s")
+            }
         };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
@@ -142,13 +154,14 @@ fn ours_at(
     let row = |name| rows::all(setting.args).into_iter().find(|row: &Row| row.name == name);
     let (name, prompts, tokens) = match task {
         Task::Rows(n) => {
-            let timed = profile(team.target(), &setting.limits, &[*n], &[KV_LEN], 1)?;
+            let limits = Limits { seqs_max: 1, ..setting.limits };
+            let timed = profile(team.target(), &limits, &[*n], &[KV_LEN], 1)?;
             let Some(timed) = timed.first() else { bail!("no room for {n} rows") };
             return Ok(*n as f64 / timed.time.as_secs_f64());
         }
         Task::Decode(n) => (PLAIN, (0..*n).map(prompt).collect(), TOKENS + 1),
         Task::Prefill => (PLAIN, vec![long(prompt)], 1),
-        Task::Lookup => ("goodput", vec![prompt(0)], TOKENS + 1),
+        Task::Lookup => (DRAFTING, vec![prompt(0)], TOKENS + 1),
     };
     let row = row(name).expect("a row of the table");
     let prompts: Vec<Vec<Token>> = prompts;

@@ -13,7 +13,8 @@ import numpy as np
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
 MODEL, THREADS = sys.argv[1], int(sys.argv[2])
-SEQS, CONTEXT = 16, 16384
+# The context is divided among the sequences; each must hold a prompt of 512 tokens and its answer.
+SEQS, CONTEXT = 32, 32768
 
 L.llama_backend_init()
 silence = L.llama_log_callback(lambda level, text, data: None)
