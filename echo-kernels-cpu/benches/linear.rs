@@ -2,8 +2,8 @@
 //!
 //! Each case is checked against a plain f64 product before it is timed. A shape is applied to as
 //! many copies of its weight as exceed the last-level cache, in turn, as a forward does. `pass` is
-//! all linear layers of one forward; `format-q4_k` and its like are one matrix in every format, at a
-//! few numbers of rows. The lines of this bench add up the best time of each weight,
+//! all linear layers of one forward; `format-q4_k` and its like are one matrix in every format, at
+//! a few numbers of rows. The lines of this bench add up the best time of each weight,
 //! so that other work on the machine distorts them less than it does the medians above them; beside
 //! them stand GB/s of packed weights read, GMAC/s, and the ratio to one row. The first line is what
 //! plain reads of memory reach.

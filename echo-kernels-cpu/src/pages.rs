@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Bytes of a large page.
 #[cfg(not(watched))]
 const PAGE: usize = 2 << 20;
-/// Bytes of a chunk; what is never touched costs no memory. Under a sanitizer each piece is a chunk.
+/// Bytes of a chunk; what is never touched costs no memory. Under a sanitizer each piece is one.
 const CHUNK: usize = if cfg!(watched) { 0 } else { 64 << 20 };
 
 /// Hands out pieces of large chunks, one after another. A chunk is freed with its last piece.

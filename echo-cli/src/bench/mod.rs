@@ -22,6 +22,7 @@ use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::{Result, bail};
 use clap::Args;
+use echo_runtime::Request;
 use kernels::Timed;
 use rows::Row;
 use std::path::PathBuf;
@@ -146,19 +147,34 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.tree = small.next_back().map(|row| row.tree.clone());
     decode::print(&report.decode, &plan);
     if args.peer.is_some() {
-        match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
-            Ok(peer) => {
-                report.peer = peer::measure(&setting, peer, &mut team, &requests)?;
-                peer::print(&report.peer);
-            }
-            Err(error) => eprintln!("note: no comparison with llama.cpp: {error:#}"),
-        }
+        report.peer = beside_peer(args, &setting, &mut team, &requests)?;
     }
     let path = report.write(&args.out)?;
     println!("\nreport: {}", path.display());
     match report.decode.iter().find(|row| row.exact_match < 1.0) {
         Some(row) => bail!("outputs of `{}` differ from plain decoding: a bug", row.name),
         None => Ok(()),
+    }
+}
+
+/// Both engines in turn; nothing if the other is not there.
+fn beside_peer(
+    args: &BenchArgs,
+    setting: &decode::Setting<'_>,
+    team: &mut Team,
+    requests: &[Request],
+) -> Result<Vec<peer::Compared>> {
+    let loaded = setting.loaded;
+    match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
+        Ok(peer) => {
+            let compared = peer::measure(setting, peer, team, requests)?;
+            peer::print(&compared);
+            Ok(compared)
+        }
+        Err(error) => {
+            eprintln!("note: no comparison with llama.cpp: {error:#}");
+            Ok(Vec::new())
+        }
     }
 }
 
