@@ -13,7 +13,8 @@ pub(crate) struct EngineArgs {
     /// `auto`: CUDA if there is a device, else a GPU through wgpu, else the CPU
     #[arg(long, default_value = "auto")]
     pub(crate) backend: String,
-    /// Threads of the CPU backend; all cores the process may use if not given
+    /// Threads of the CPU backend; if not given, as many as cores that the process may use, by its
+    /// affinity and its container's CPU quota
     #[arg(long)]
     pub(crate) threads: Option<usize>,
     /// CPU kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)

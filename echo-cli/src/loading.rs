@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Time and memory of a load.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Loading {
     /// Of the weights alone, packing for the kernels included.
     pub(crate) seconds: f64,

@@ -13,7 +13,7 @@ use echo_model::{Checkpoint, ModelError};
 use echo_runtime::{Profile, profile};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A model, ready to be put into an engine.
@@ -28,6 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
     pub(crate) threads: usize,
+    /// What the weights took, once they are there.
+    pub(crate) loading: OnceLock<Loading>,
     /// What measured times depend on: the model, how it runs, the machine and the build.
     pub(crate) fingerprint: String,
 }
@@ -56,6 +58,7 @@ impl Loaded {
             activations,
             kernels,
             threads,
+            loading: OnceLock::new(),
             fingerprint,
         })
     }
@@ -86,8 +89,8 @@ impl Loaded {
         Ok(template.encode(&self.tokenizer, messages, &options)?)
     }
 
-    /// Reads the weights, with a bar on standard error while it takes, and says what it took.
-    pub(crate) fn llama(&self, limits: &Limits) -> Result<(LlamaTarget, Loading)> {
+    /// Reads the weights, with a bar on standard error while it takes.
+    pub(crate) fn llama(&self, limits: &Limits) -> Result<LlamaTarget> {
         let start = Instant::now();
         let bar = ProgressBar::new(0).with_style(
             ProgressStyle::with_template("loading {bar:30} {pos}/{len} tensors {elapsed}")
@@ -105,7 +108,9 @@ impl Loaded {
         if start.elapsed() > Duration::from_secs(2) {
             eprintln!("{}: {loading}", self.path.display());
         }
-        Ok((target, loading))
+        // Of several loads the first is told.
+        let _ = self.loading.set(loading);
+        Ok(target)
     }
 }
 

@@ -1,7 +1,6 @@
 //! A target and the drafters that draft for it, loaded once and lent to engines in turn.
 
 use crate::heads;
-use crate::loading::Loading;
 use crate::model;
 use crate::registry;
 use crate::setup::{self, Loaded};
@@ -30,8 +29,6 @@ const TILT: f32 = 1e-3;
 pub(crate) struct Team {
     target: Option<Box<dyn Target>>,
     drafters: BTreeMap<String, Member>,
-    /// What the target's weights took.
-    pub(crate) loading: Loading,
     /// What its times depend on.
     fingerprint: String,
 }
@@ -49,7 +46,7 @@ impl Team {
         limits: &Limits,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Team> {
-        let (mut target, loading) = loaded.llama(limits)?;
+        let mut target = loaded.llama(limits)?;
         let mut drafters = BTreeMap::new();
         for name in names {
             if !drafters.contains_key(name) {
@@ -60,7 +57,7 @@ impl Team {
             }
         }
         let fingerprint = loaded.fingerprint.clone();
-        Ok(Team { target: Some(Box::new(target)), drafters, loading, fingerprint })
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
     }
 
     /// Loads the target and one drafter, whose proposals are taken at these rates.
@@ -70,12 +67,12 @@ impl Team {
         name: &str,
         proposals: Option<&Proposals>,
     ) -> Result<Team> {
-        let (mut target, loading) = loaded.llama(limits)?;
+        let mut target = loaded.llama(limits)?;
         let drafter = Some(drafter(name, loaded, &mut target, limits, proposals)?);
         let member = Member { drafter, calibration: None };
         let drafters = BTreeMap::from([(name.to_owned(), member)]);
         let fingerprint = loaded.fingerprint.clone();
-        Ok(Team { target: Some(Box::new(target)), drafters, loading, fingerprint })
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
     }
 
     /// The target, while no engine has it.

@@ -1,4 +1,4 @@
-//! `cargo xtask sanitize`: the unsafe code of the CPU kernels under AddressSanitizer.
+//! `cargo xtask sanitize`: the unsafe code of the CPU kernels under `AddressSanitizer`.
 
 use std::process::Command;
 

@@ -131,8 +131,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let limits = if args.peer.is_some() { peer::with_room(limits) } else { limits };
     let drafters = plan.rows.iter().map(|row| row.drafter.as_str());
     let mut team = Team::load(&loaded, &limits, drafters)?;
-    report.loading = team.loading;
-    println!("\nload: {}", report.loading);
+    report.loading = loaded.loading.get().copied();
+    report.print_loading();
     report.forward = forward::measure(team.target(), &limits, &args.kv_len, plan.repeat)?;
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;

@@ -37,7 +37,7 @@ pub(crate) struct Report {
     temperature: f32,
     rows: Vec<(String, &'static str)>,
     pub(crate) host: Vec<Host>,
-    pub(crate) loading: Loading,
+    pub(crate) loading: Option<Loading>,
     pub(crate) forward: Vec<Forward>,
     pub(crate) shares: Vec<Shares>,
     pub(crate) decode: Vec<Decoded>,
@@ -67,7 +67,7 @@ impl Report {
             temperature: plan.temperature,
             rows: plan.rows.iter().map(|row| (row.name.clone(), row.about)).collect(),
             host: Vec::new(),
-            loading: Loading::default(),
+            loading: None,
             forward: Vec::new(),
             shares: Vec::new(),
             decode: Vec::new(),
@@ -101,6 +101,13 @@ impl Report {
             self.temperature,
             self.commit,
         )
+    }
+
+    /// Prints what the weights took.
+    pub(crate) fn print_loading(&self) {
+        if let Some(loading) = self.loading {
+            println!("\nload: {loading}");
+        }
     }
 
     /// Writes the report into `folder`, as JSON and as a page, and returns the page's path.

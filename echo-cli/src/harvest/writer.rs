@@ -44,7 +44,7 @@ impl<'a> Writer<'a> {
         }
         let context = args.engine.context.unwrap_or(1024).min(config.context);
         let limits = Limits { depth_max: 0, ..Limits::usual(usize::from(args.batch), context) };
-        let (mut target, _) = loaded.llama(&limits)?;
+        let mut target = loaded.llama(&limits)?;
         let taps = target.tap(layers)?;
         let template = loaded.template()?;
         let target = Some(Box::new(target) as Box<dyn Target>);

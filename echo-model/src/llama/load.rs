@@ -55,7 +55,9 @@ impl<'a> Loader<'a> {
             roles.iter().map(|&role| self.weights.tensor(role)).collect::<Result<Vec<_>, _>>()?;
         let parts: Vec<_> = tensors.iter().map(|tensor| tensor.view()).collect();
         let weight = self.kernels.weight(&parts)?;
-        roles.iter().for_each(|&role| self.weights.release(role));
+        for &role in roles {
+            self.weights.release(role);
+        }
         self.advance(roles.len());
         Ok(weight)
     }
