@@ -33,8 +33,8 @@ pub struct CpuOptions {
 }
 
 impl Default for CpuOptions {
-    /// The fast path with a thread for each core that the process may use: what its affinity and, on
-    /// Linux, the quota of its control group (`cpu.max`, or `cpu.cfs_quota_us`) leave it.
+    /// The fast path with a thread for each core that the process may use: what its affinity and,
+    /// on Linux, the quota of its control group (`cpu.max`, or `cpu.cfs_quota_us`) leave it.
     fn default() -> Self {
         CpuOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
