@@ -15,7 +15,7 @@ pub struct Taps {
 
 /// The taps of a target, and what it needs to fill them.
 pub(super) struct Tapping {
-    layers: [usize; 3],
+    pub(super) layers: [usize; 3],
     pub(super) taps: Taps,
     /// `0, 1, 2, …`: gathering by it is copying.
     identity: Buffer,

@@ -26,7 +26,7 @@ pub struct LlamaTarget {
     output_norm: Buffer,
     output: Weight,
     buffers: Buffers,
-    tapping: Option<Tapping>,
+    tappings: Vec<Tapping>,
 }
 
 impl LlamaTarget {
@@ -72,7 +72,7 @@ impl LlamaTarget {
             output_norm,
             output,
             buffers,
-            tapping: None,
+            tappings: Vec::new(),
             limits: *limits,
             config,
             kernels,
@@ -90,17 +90,21 @@ impl LlamaTarget {
     }
 
     /// From now on keeps the residual stream after each of these layers, counted from 0, for every
-    /// row of the last forward. Panics if there is no such layer.
+    /// row of the last forward, beside what was tapped before; who taps the same layers reads the
+    /// same buffer. Panics if there is no such layer.
     pub fn tap(&mut self, layers: [usize; 3]) -> Result<Taps, DeviceError> {
         let n_layers = self.layers.len();
         assert!(
             layers.iter().all(|&layer| layer < n_layers),
             "layers {layers:?} are to be tapped, the model has {n_layers}"
         );
+        if let Some(tapping) = self.tappings.iter().find(|tapping| tapping.layers == layers) {
+            return Ok(tapping.taps);
+        }
         let (rows, hidden) = (self.limits.rows_max, self.config.hidden);
         let tapping = Tapping::new(self.kernels.as_ref(), layers, rows, hidden)?;
         let taps = tapping.taps;
-        self.tapping = Some(tapping);
+        self.tappings.push(tapping);
         Ok(taps)
     }
 
@@ -120,7 +124,7 @@ impl LlamaTarget {
         kernels.embed(self.stage, self.embedding, self.buffers.stream)?;
         for (number, layer) in self.layers.iter().enumerate() {
             layer.forward(pass)?;
-            if let Some(tapping) = &self.tapping {
+            for tapping in &self.tappings {
                 tapping.after(kernels, number, pass.rows, self.buffers.stream)?;
             }
         }
