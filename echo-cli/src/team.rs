@@ -21,6 +21,9 @@ use std::sync::Arc;
 const DRAFTERS: [&str; 6] =
     ["auto", "none", "ngram", "eagle", "eagle:FOLDER", "hybrid (eagle and ngram)"];
 
+/// After a drafter's name: its head proposes to requests that sample without their noise.
+pub(crate) const UNALIGNED: &str = "+unaligned";
+
 /// Proposals are worth at least this chance, and how much their own order counts on a level step.
 const CHANCE_MIN: f32 = 1e-4;
 const TILT: f32 = 1e-3;
@@ -128,6 +131,7 @@ impl Team {
 /// What was learnt of the drafter that `name` means: that of the program's own head, or the file
 /// beside the head that is named.
 fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
+    let name = name.strip_suffix(UNALIGNED).unwrap_or(name);
     let path = match name.split_once(':') {
         Some((_, folder)) => Path::new(folder).join("calibration.json"),
         None if matches!(name, "auto" | "hybrid") => return heads::calibration(&loaded.path),
@@ -160,6 +164,7 @@ fn drafter(
 ) -> Result<Box<dyn Drafter>> {
     let ngram = || Box::new(NgramDrafter::new(NgramOptions::usual(), limits));
     let shipped = || heads::for_model(&loaded.path);
+    let (name, is_aligned) = name.strip_suffix(UNALIGNED).map_or((name, true), |n| (n, false));
     let (name, path) = name.split_once(':').map_or((name, None), |(n, p)| (n, Some(p)));
     let head = match (name, path) {
         ("none", None) => return Ok(Box::new(NoDraft)),
@@ -177,6 +182,7 @@ fn drafter(
     let kernels = Arc::clone(&loaded.kernels);
     let eagle = EagleDrafter::new(kernels, &head, target, &loaded.checkpoint, limits)
         .with_context(|| format!("loading the head {}", head.path().display()))?;
+    let eagle = if is_aligned { eagle } else { eagle.unaligned() };
     if name == "eagle" {
         return Ok(Box::new(eagle));
     }

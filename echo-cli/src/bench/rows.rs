@@ -3,6 +3,7 @@
 use crate::engine_args::EngineArgs;
 use crate::registry::unknown;
 use crate::setup::Loaded;
+use crate::team::UNALIGNED;
 use anyhow::{Result, bail};
 use echo_core::Limits;
 
@@ -70,6 +71,10 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
     rows.extend([
         quick("topn", "EAGLE-2: best nodes of each request, fixed", "always", "topn"),
         paper,
+        Row {
+            drafter: format!("{}{UNALIGNED}", args.drafter),
+            ..row("topn-unaligned", "the same without the request's noise", "always", "topn")
+        },
         quick("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
         row("opt-tree", "OPT-Tree: levels while they gain", &sized("opt-tree"), "opt-tree"),
         row("talon", "TALON: whatever is nearly as likely as the best", &sized("talon"), "talon"),

@@ -15,6 +15,11 @@ use std::sync::Arc;
 
 /// Candidates that noise is added to when a request samples.
 const SAMPLED: usize = 32;
+/// A head's law is flatter than its target's, by what the head does not know, and there the noise
+/// decides less than it would seem. Of the shipped head's best four tokens the target said one in
+/// 37, 45 and 43 % of positions at temperature 1 with none, half and all of the noise, in 50, 52
+/// and 52 % at 0.6.
+const NOISE: f32 = 0.5;
 /// Forwards without a draft after which prompts are not read ahead of one.
 const IDLE_MAX: usize = 8;
 
@@ -38,6 +43,8 @@ pub struct EagleDrafter {
     proposing: Vec<usize>,
     best: TopK,
     ranked: Vec<(Token, f32)>,
+    /// Whether candidates are ranked with the noise of requests that sample.
+    aligns: bool,
     failure: Option<DeviceError>,
     /// Forwards with roots since the last pass of a draft.
     idle: usize,
@@ -78,9 +85,16 @@ impl EagleDrafter {
             proposing: Vec::with_capacity(level),
             best: TopK::with_capacity(level, k),
             ranked: Vec::with_capacity(k),
+            aligns: true,
             failure: None,
             idle: 0,
         })
+    }
+
+    /// The same, proposing the head's likeliest tokens to requests that sample, too, without their
+    /// noise: what the alignment is measured against.
+    pub fn unaligned(self) -> Self {
+        EagleDrafter { aligns: false, ..self }
     }
 
     /// Where the states it reads lie, for tests.
@@ -222,7 +236,9 @@ impl EagleDrafter {
         if self.numbers.is_empty() {
             return Ok(());
         }
-        let samples = frontier.seqs().any(|(seq, _)| batch.temperature[seq as usize] > 0.0);
+        let is_aligned = self.aligns;
+        let aligns = |seq: usize| is_aligned && batch.temperature[seq] > 0.0;
+        let samples = frontier.seqs().any(|(seq, _)| aligns(seq as usize));
         let width = keep.as_slice().iter().copied().max().unwrap_or(0) as usize;
         let k = if samples { width.max(SAMPLED) } else { width }.min(self.tokens.len());
         self.network.propose(&self.numbers, k, &mut self.best)?;
@@ -232,7 +248,7 @@ impl EagleDrafter {
             let tokens = self.best.row(row).map(|(c, l)| (self.tokens[c as usize], l));
             self.ranked.clear();
             self.ranked.extend(tokens);
-            if batch.temperature[seq] > 0.0 {
+            if aligns(seq) {
                 let position = batch.n_tokens[seq] + frontier.depth() as u32;
                 align(&mut self.ranked, batch.temperature[seq], batch.seed[seq], position);
             }
@@ -289,11 +305,11 @@ impl Drafter for EagleDrafter {
     }
 }
 
-/// Ranks candidates as the target will: with the noise of the request's seed at `position`. Scores
-/// become each one's share among them.
+/// Ranks candidates as the target will: with the noise of the request's seed at `position`, at
+/// [`NOISE`] of its strength. Scores become each one's share among them.
 fn align(ranked: &mut [(Token, f32)], temperature: f32, seed: u64, position: u32) {
     for (token, score) in ranked.iter_mut() {
-        *score = *score / temperature + gumbel(seed, position, *token);
+        *score = *score / temperature + NOISE * gumbel(seed, position, *token);
     }
     ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let best = ranked.first().map_or(0.0, |first| first.1);
