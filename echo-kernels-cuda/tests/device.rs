@@ -1,6 +1,9 @@
 //! The conformance suite on a real device. Without one the test says so and is skipped, unless
 //! `ECHO_REQUIRE` names cuda; a device that is there and does not open always fails.
 
+#[macro_use]
+mod stems;
+
 use echo_kernels_cpu::conformance;
 use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
 use std::path::PathBuf;
@@ -29,30 +32,4 @@ fn check(stem: &str) {
     report.assert_passed();
 }
 
-macro_rules! stems {
-    ($($stem:ident),*) => {
-        $(#[test]
-        fn $stem() {
-            check(stringify!($stem));
-        })*
-
-        #[test]
-        fn no_operation_is_left_out() {
-            let tested = [$(stringify!($stem)),*];
-            assert!(conformance::stems().all(|stem| tested.contains(&stem)));
-        }
-    };
-}
-
-stems!(
-    add,
-    embed,
-    gather_rows,
-    linear,
-    rms_norm,
-    rope_store,
-    sample_rows,
-    silu_mul,
-    topk_logprob,
-    tree_attention
-);
+each_stem!(check);

@@ -5,6 +5,9 @@
 mod driver;
 mod library;
 mod planted;
+#[macro_use]
+#[path = "../stems/mod.rs"]
+mod stems;
 
 use driver::Emulated;
 use echo_kernels_cpu::conformance::{self, Open, Report};
@@ -35,30 +38,4 @@ fn check(stem: &str) {
     report.assert_passed();
 }
 
-macro_rules! stems {
-    ($($stem:ident),*) => {
-        $(#[test]
-        fn $stem() {
-            check(stringify!($stem));
-        })*
-
-        #[test]
-        fn no_operation_is_left_out() {
-            let tested = [$(stringify!($stem)),*];
-            assert!(conformance::stems().all(|stem| tested.contains(&stem)));
-        }
-    };
-}
-
-stems!(
-    add,
-    embed,
-    gather_rows,
-    linear,
-    rms_norm,
-    rope_store,
-    sample_rows,
-    silu_mul,
-    topk_logprob,
-    tree_attention
-);
+each_stem!(check);
