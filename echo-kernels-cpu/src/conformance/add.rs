@@ -14,7 +14,7 @@ pub(super) fn check(suite: &mut Suite<'_>) {
     for (rows, width) in [(0, 4), (1, 1), (3, 17), (2, 576), (64, 33)] {
         let mut random = Random::new(width as u64);
         let x = Sheet::random(rows, width, &mut random);
-        let into = Sheet::random(rows, width, &mut random);
+        let into = Sheet::changing(rows, width, &mut random);
         let mut expected = into.clone();
         reference::add(rows, &x.data, x.area, &mut expected.data, into.area);
         // The bug: the sum is not added but replaces.
@@ -39,7 +39,7 @@ fn run(kernels: &dyn Kernels, x: &Sheet, into: &Sheet) -> Result<Vec<f32>, Devic
 fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
     let mut random = Random::new(1);
     let x = Sheet::random(ROWS_MAX, 32, &mut random);
-    let into = Sheet::random(ROWS_MAX, 32, &mut random);
+    let into = Sheet::changing(ROWS_MAX, 32, &mut random);
     let (a, b) = (x.upload(kernels)?, into.upload(kernels)?);
     Ok(Box::new(move |choice| {
         let (mut chosen_x, mut chosen) = (x.clone(), into.clone());

@@ -24,7 +24,8 @@ pub(super) fn check(suite: &mut Suite<'_>) {
             out
         };
         let out = Sheet::guarded(rows, group * groups);
-        for (out, place) in [(&out, "apart"), (&x, "in place")] {
+        let same = Sheet::changing(rows, group * groups, &mut Random::new(group as u64));
+        for (out, place) in [(&out, "apart"), (&same, "in place")] {
             let actual = run(&*kernels, &x, &weight, out, place == "in place");
             let expected = expect(out.clone(), EPS);
             // The bug: eps is forgotten.
@@ -43,8 +44,8 @@ fn run(
     out: &Sheet,
     in_place: bool,
 ) -> Result<Vec<f32>, DeviceError> {
-    let from = x.upload(kernels)?;
-    let into = if in_place { from } else { out.upload(kernels)? };
+    let into = out.upload(kernels)?;
+    let from = if in_place { into } else { x.upload(kernels)? };
     let weight = upload(kernels, weight)?;
     kernels.rms_norm(x.rows, x.mat(from), weight, EPS, out.mat(into))?;
     download(kernels, into, out.data.len())

@@ -32,7 +32,7 @@ pub(super) fn check(suite: &mut Suite<'_>) {
         for (cached, nodes) in [(&[][..], 0), (&[0][..], 0), (&[5, 0, 40][..], 6)] {
             let scene = Scene::random(11, cached, nodes);
             let mut random = Random::new(dim as u64);
-            let qkv = Sheet::random(scene.rows(), heads.qkv_width(), &mut random);
+            let qkv = Sheet::changing(scene.rows(), heads.qkv_width(), &mut random);
             let expect = |scene: &Scene, rope: &[f32]| {
                 let (mut out, cache) = (qkv.clone(), vec![GUARD; SLOTS * n_kv * dim]);
                 let (mut keys, mut values) = (cache.clone(), cache);
@@ -108,7 +108,7 @@ fn run(
 
 fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
     let heads = Heads { n_q: 9, n_kv: 3, dim: 64 };
-    let qkv = Sheet::random(ROWS_MAX, heads.qkv_width(), &mut Random::new(4));
+    let qkv = Sheet::changing(ROWS_MAX, heads.qkv_width(), &mut Random::new(4));
     let width = heads.n_kv * heads.dim;
     let cache = vec![GUARD; SLOTS * width];
     let (keys, values) = (upload(kernels, &cache)?, upload(kernels, &cache)?);

@@ -5,8 +5,14 @@ use crate::area::Area;
 use echo_core::DeviceError;
 use echo_core::port::{Buffer, Data, Device, Element, Mat};
 
-/// NaN with a payload: poison to whoever reads it, recognisable to whoever looks for writes.
+/// NaN with a payload: what surrounds an output, recognisable to whoever looks for writes.
 pub(super) const GUARD: f32 = f32::from_bits(0x7FC0_BEEF);
+/// What surrounds an input: poison to whoever reads it. Another NaN, for an operation that goes
+/// beyond its rows writes what it makes of this where the guards of its output were.
+const POISON: f32 = f32::from_bits(0x7FC0_F00D);
+/// What surrounds an operand that is changed in place: a number, since a sum with NaN may well be
+/// the NaN it was.
+const STILL: f32 = -7.75e5;
 
 const COLS_BEFORE: usize = 3;
 const COLS_AFTER: usize = 2;
@@ -21,20 +27,32 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    /// Guard words everywhere.
+    /// Guard words everywhere: an output.
     pub(super) fn guarded(rows: usize, width: usize) -> Self {
-        let area = Area { stride: COLS_BEFORE + width + COLS_AFTER, col: COLS_BEFORE, width };
-        Sheet { rows, area, data: vec![GUARD; (rows + ROWS_AFTER) * area.stride] }
+        Sheet::filled(rows, width, GUARD)
     }
 
-    /// Activations inside, guard words around.
+    /// Activations inside, poison around: an input.
     pub(super) fn random(rows: usize, width: usize, random: &mut Random) -> Self {
-        let mut sheet = Sheet::guarded(rows, width);
-        for row in 0..rows {
-            let values = random.activations(width);
-            sheet.row_mut(row).copy_from_slice(&values);
+        Sheet::filled(rows, width, POISON).activated(random)
+    }
+
+    /// Activations inside, a number around: an operand that is changed in place.
+    pub(super) fn changing(rows: usize, width: usize, random: &mut Random) -> Self {
+        Sheet::filled(rows, width, STILL).activated(random)
+    }
+
+    fn filled(rows: usize, width: usize, around: f32) -> Self {
+        let area = Area { stride: COLS_BEFORE + width + COLS_AFTER, col: COLS_BEFORE, width };
+        Sheet { rows, area, data: vec![around; (rows + ROWS_AFTER) * area.stride] }
+    }
+
+    fn activated(mut self, random: &mut Random) -> Self {
+        for row in 0..self.rows {
+            let values = random.activations(self.area.width);
+            self.row_mut(row).copy_from_slice(&values);
         }
-        sheet
+        self
     }
 
     pub(super) fn row(&self, row: usize) -> &[f32] {

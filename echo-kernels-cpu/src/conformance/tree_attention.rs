@@ -60,7 +60,8 @@ pub(super) fn check(suite: &mut Suite<'_>) {
         }
     }
     one_hot(suite, &*kernels);
-    suite.pure("9 + 3 heads of 64", ROWS_MAX, &prepare);
+    suite.pure("9 + 3 heads of 64", ROWS_MAX, &near);
+    suite.pure("2 + 1 heads of 16, far", FAR.len(), &far);
 }
 
 /// One scene against the reference, and against what likely bugs would answer.
@@ -169,14 +170,30 @@ fn run(
     download(kernels, into, out.data.len())
 }
 
-/// Row `r` sees `2 r + 1` positions of text `r`. How many of them are cached, context rows or
+/// Positions that a row sees: around the blocks of 64 that backends work by, and the splits of 512
+/// that some divide long rows into.
+const FAR: [usize; 8] = [1, 64, 65, 200, 511, 513, 1030, 1500];
+
+fn near(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
+    let lengths: Vec<usize> = (0..ROWS_MAX).map(|row| 2 * row + 1).collect();
+    prepare(kernels, Heads { n_q: 9, n_kv: 3, dim: 64 }, lengths)
+}
+
+fn far(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
+    prepare(kernels, Heads { n_q: 2, n_kv: 1, dim: 16 }, FAR.to_vec())
+}
+
+/// Row `r` sees `lengths[r]` positions of text `r`. How many of them are cached, context rows or
 /// drafted rows, who its siblings are and which slots hold them differs from call to call.
-fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
-    let heads = Heads { n_q: 9, n_kv: 3, dim: 64 };
-    let queries = Sheet::random(ROWS_MAX, heads.qkv_width(), &mut Random::new(4));
+fn prepare(
+    kernels: &dyn Kernels,
+    heads: Heads,
+    lengths: Vec<usize>,
+) -> Result<Rows<'_>, DeviceError> {
+    let queries = Sheet::random(lengths.len(), heads.qkv_width(), &mut Random::new(4));
     let empty = Cache::poison(heads);
     let (keys, values) = (upload(kernels, &empty.keys)?, upload(kernels, &empty.values)?);
-    let rows_max = ROWS_MAX * 10;
+    let rows_max = lengths.len() * 10;
     let qkv = Sheet::guarded(rows_max, heads.qkv_width());
     let out = Sheet::guarded(rows_max, heads.n_q * heads.dim);
     let (from, into) = (qkv.upload(kernels)?, out.upload(kernels)?);
@@ -188,7 +205,7 @@ fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
         let mut qkv = qkv.clone();
         let mut rows = Vec::new();
         for (s, &text) in choice.iter().enumerate() {
-            let (row, siblings) = arrange(&mut scene, 2 * text + 1, &mut random);
+            let (row, siblings) = arrange(&mut scene, lengths[text], &mut random);
             for (position, slot) in scene.seen(s, row).into_iter().enumerate() {
                 cache.put(heads, slot, text, position);
             }
