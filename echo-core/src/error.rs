@@ -12,6 +12,15 @@ pub enum DeviceError {
         /// What they were for.
         what: String,
     },
+    /// A buffer that is larger than any of the device's can be, however much memory is free.
+    TooLarge {
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes of the largest buffer.
+        at_most: usize,
+        /// What it was for.
+        what: String,
+    },
     /// The device refused a request that can never work there.
     Unsupported(String),
     /// An operation failed; the device may still be usable.
@@ -26,6 +35,10 @@ impl fmt::Display for DeviceError {
             DeviceError::OutOfMemory { asked, what } => {
                 let remedy = "lower the limits or use a smaller model";
                 write!(f, "out of device memory: {asked} bytes for {what}; {remedy}")
+            }
+            DeviceError::TooLarge { asked, at_most, what } => {
+                let remedy = "lower the limits or use a smaller model";
+                write!(f, "{what}: {asked} bytes in one buffer, at most {at_most} fit; {remedy}")
             }
             DeviceError::Unsupported(what) => write!(f, "not supported by this device: {what}"),
             DeviceError::Failed(what) => write!(f, "device operation failed: {what}"),

@@ -61,11 +61,8 @@ impl Gpu {
         use wgpu::BufferUsages as Usage;
         let bytes = len.max(4).saturating_mul(4);
         if bytes > self.buffer_max {
-            return Err(DeviceError::Unsupported(format!(
-                "{what}: {bytes} bytes in one buffer, {} takes at most {}; lower the limits or use \
-                 a smaller model",
-                self.found.name, self.buffer_max
-            )));
+            let (asked, at_most) = (bytes, self.buffer_max);
+            return Err(DeviceError::TooLarge { asked, at_most, what: what.to_owned() });
         }
         if bytes > self.memory_max - self.used {
             return Err(DeviceError::OutOfMemory { asked: bytes, what: what.to_owned() });

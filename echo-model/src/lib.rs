@@ -25,6 +25,7 @@ pub mod llama;
 mod mapping;
 pub mod ngram;
 pub mod role;
+mod room;
 pub mod rope;
 mod rows;
 pub mod sim;

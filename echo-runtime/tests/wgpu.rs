@@ -60,6 +60,24 @@ fn speculation_changes_no_bit() {
     assert!(enough, "{drafters:?} had {accepted_by:?} tokens accepted");
 }
 
+#[test]
+fn a_cache_above_the_limit_of_a_buffer_says_what_fits() {
+    if !there_is_one("a_cache_above_the_limit_of_a_buffer") {
+        return;
+    }
+    let model = TinyModel::new(TinyShape::usual(DType::F32), 1);
+    let options = WgpuOptions { buffer_max: Some(1 << 20), ..WgpuOptions::default() };
+    let load = |kv_slots| {
+        let limits = Limits { kv_slots, ..tiny::limits() };
+        LlamaTarget::new(open(&options), &model, &limits).map(|_| ())
+    };
+    let said = load(1 << 20).expect_err("keys of a megabyte do not fit").to_string();
+    let fit = said.rsplit(' ').next().and_then(|number| number.parse::<usize>().ok());
+    let fit = fit.unwrap_or_else(|| panic!("it ends with a number: {said}"));
+    assert!(said.contains("keys") && said.contains("lower kv_slots to"), "{said}");
+    assert!(load(fit).is_ok() && load(fit + 1).is_err(), "{said}");
+}
+
 /// Decodes until all is done or the device is lost; returns what was committed, by request, and
 /// whether it was lost.
 fn decode(

@@ -12,6 +12,7 @@ use super::load::{Loading, output_rows};
 use super::quantise::to_q4_1;
 use crate::config::ModelConfig;
 use crate::llama::{LlamaTarget, LoadError, Taps};
+use crate::room;
 use crate::rope::rope_table;
 use crate::weights::Weights;
 use echo_core::port::{Buffer, Data, Element, Heads, Kernels, Mat, Stage, Weight};
@@ -82,7 +83,8 @@ impl Network {
             Some(own) => device.weight(&[to_q4_1(own).view()])?,
             None => device.weight(&[to_q4_1(output_rows(weights, head.tokens())?).view()])?,
         };
-        let kv_len = slots * kv;
+        let kv_slots = ("kv_slots", limits.kv_slots);
+        let drafted_slots = slots - limits.kv_slots;
         Ok(Network {
             stage: device.open_stage(&Limits {
                 seqs_max: rows,
@@ -108,8 +110,8 @@ impl Network {
             down: load.matrix(&[(".mlp.down_proj.weight", (hidden, ffn))])?,
             norm: load.vector("norm.weight")?,
             lm_head,
-            keys: device.alloc(Element::F32, kv_len, "keys of the head")?,
-            values: device.alloc(Element::F32, kv_len, "values of the head")?,
+            keys: room::rows(device, kv_slots, drafted_slots, kv, "keys of the head")?,
+            values: room::rows(device, kv_slots, drafted_slots, kv, "values of the head")?,
             buffers: Buffers::new(device, &config, heads, drafted, limits, rows)?,
             rope,
             taps,

@@ -1,6 +1,7 @@
 //! The activations of the largest forward.
 
 use crate::config::ModelConfig;
+use crate::room;
 use echo_core::port::{Buffer, Element, Heads, Kernels, Mat};
 use echo_core::{DeviceError, Limits};
 
@@ -37,7 +38,7 @@ impl Buffers {
         // A prompt that is scored wants all of its rows.
         let sampled_max = rows;
         let mat = |rows: usize, width: usize, what: &str| {
-            let buffer = kernels.alloc(Element::F32, rows * width, what)?;
+            let buffer = room::rows(kernels, ("rows_max", rows), 0, width, what)?;
             Ok::<_, DeviceError>(Mat::new(buffer, width))
         };
         Ok(Buffers {
@@ -47,7 +48,7 @@ impl Buffers {
             attended: mat(rows, heads.n_q * heads.dim, "attention outputs")?,
             gate_up: mat(rows, 2 * config.ffn, "feed-forward gates")?,
             gated: mat(rows, config.ffn, "feed-forward activations")?,
-            logits: mat(sampled_max, config.vocab, "logits; lower rows_max to need less")?,
+            logits: mat(sampled_max, config.vocab, "logits")?,
             sampled: kernels.alloc(Element::U32, sampled_max, "sampled rows")?,
             sampled_max,
         })

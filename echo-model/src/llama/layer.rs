@@ -3,8 +3,9 @@
 use super::buffers::Buffers;
 use super::load::{LoadError, Loader};
 use crate::role::Role;
+use crate::room;
 use echo_core::DeviceError;
-use echo_core::port::{Buffer, Element, Heads, Kernels, Mat, Stage, Weight};
+use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
 
 /// The weights and the KV slots of one layer.
 pub(super) struct Layer {
@@ -39,7 +40,7 @@ impl Layer {
         kv_slots: usize,
     ) -> Result<Self, LoadError> {
         let config = loader.config();
-        let kv_len = kv_slots * config.n_kv * config.head_dim;
+        let (slots, width) = (("kv_slots", kv_slots), config.n_kv * config.head_dim);
         Ok(Layer {
             attn_norm: loader.norm(Role::AttnNorm(layer))?,
             qkv: loader.matrix(&[Role::Q(layer), Role::K(layer), Role::V(layer)])?,
@@ -52,8 +53,8 @@ impl Layer {
             ffn_norm: loader.norm(Role::FfnNorm(layer))?,
             gate_up: loader.matrix(&[Role::Gate(layer), Role::Up(layer)])?,
             down: loader.matrix(&[Role::Down(layer)])?,
-            keys: kernels.alloc(Element::F32, kv_len, "keys; lower kv_slots to need less")?,
-            values: kernels.alloc(Element::F32, kv_len, "values; lower kv_slots to need less")?,
+            keys: room::rows(kernels, slots, 0, width, "keys")?,
+            values: room::rows(kernels, slots, 0, width, "values")?,
         })
     }
 
