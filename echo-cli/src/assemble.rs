@@ -3,6 +3,7 @@
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
 use crate::registry;
+use crate::reopen::reopen;
 use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::Result;
@@ -11,16 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The engine that `flags` describe, with places for `seqs` sequences, and the times of forwards by
-/// their rows if a policy had them measured.
+/// their rows if a policy had them measured. Should its device be lost, it is opened again; so
+/// nobody but the engine may hold it, and `loaded` is taken.
 pub(crate) fn engine(
     flags: &EngineArgs,
-    loaded: &Loaded,
+    loaded: Loaded,
     seqs: usize,
     options: Options,
 ) -> Result<(Engine, Vec<(usize, Duration)>)> {
     let limits = flags.limits(seqs, loaded.checkpoint.config().context);
     limits.check()?;
-    let mut team = Team::load(loaded, &limits, [flags.drafter.as_str()])?;
+    let mut team = Team::load(&loaded, &limits, [flags.drafter.as_str()])?;
     let gate = flags.gate();
     let policies = (gate.as_str(), flags.solver.as_str());
     let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
@@ -34,5 +36,6 @@ pub(crate) fn engine(
     if let Some(learner) = learner {
         engine.set_learner(learner);
     }
+    engine.on_loss(reopen(flags, &loaded, limits));
     Ok((engine, known.map_or(Vec::new(), |known| known.forwards)))
 }

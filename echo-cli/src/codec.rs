@@ -15,7 +15,7 @@ pub(crate) struct ModelCodec {
 }
 
 impl ModelCodec {
-    /// A model without a chat template can still be asked for completions.
+    /// A model without a chat template can still be asked to go on with a text.
     pub(crate) fn new(loaded: &Loaded) -> Self {
         let template = loaded.template().map_err(|error| error.to_string());
         ModelCodec { tokenizer: Arc::clone(&loaded.tokenizer), template }

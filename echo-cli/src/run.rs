@@ -1,16 +1,18 @@
 //! `echo-llm run`: generate from a prompt, or chat.
 
 use crate::assemble;
+use crate::codec::ModelCodec;
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::Args;
 use echo_core::{Sampling, Token};
-use echo_model::template::{ChatTemplate, Message};
-use echo_model::tokenizer::Specials;
+use echo_model::template::Message;
 use echo_runtime::Stream;
 use echo_runtime::{Event, FinishReason, Handle, Options, RejectReason, Request, StepStats, Stops};
+use echo_serve::Codec;
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -104,13 +106,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     let prompt = if interactive { String::new() } else { read_prompt(args.prompt.as_deref())? };
     let loaded = Loaded::open(&args.engine)?;
-    let template = if args.raw { None } else { Some(loaded.template().context("try --raw")?) };
+    if !args.raw {
+        loaded.template().context("try --raw")?;
+    }
+    let path = loaded.path.clone();
+    let codec = ModelCodec::new(&loaded);
     let seqs = usize::from(args.batch);
-    let (engine, _) = assemble::engine(&args.engine, &loaded, seqs, Options::default())?;
+    let (engine, _) = assemble::engine(&args.engine, loaded, seqs, Options::default())?;
     let (handle, thread) = Handle::spawn(engine);
     let stop = stop_on_ctrl_c();
-    let session = Session { args, loaded: &loaded, template, handle: &handle, stop: &stop };
-    let result = if interactive { session.chat() } else { session.answer_once(&prompt) };
+    let session = Session { args, codec, handle: &handle, stop: &stop };
+    let result = if interactive { session.chat(&path) } else { session.answer_once(&prompt) };
     handle.shutdown();
     if thread.join().is_err() {
         bail!("the engine stopped by a bug; please report the message above");
@@ -147,8 +153,7 @@ fn stop_on_ctrl_c() -> Arc<AtomicBool> {
 /// One use of the program.
 struct Session<'a> {
     args: &'a RunArgs,
-    loaded: &'a Loaded,
-    template: Option<ChatTemplate>,
+    codec: ModelCodec,
     handle: &'a Handle,
     stop: &'a AtomicBool,
 }
@@ -161,10 +166,10 @@ impl Session<'_> {
         self.answer(&tokens).map(|_| ())
     }
 
-    /// Asks and answers until the input ends.
-    fn chat(&self) -> Result<()> {
+    /// Asks `model` and answers until the input ends.
+    fn chat(&self, model: &Path) -> Result<()> {
         let mut messages = self.opening();
-        eprintln!("Chatting with {}; an empty line ends.", self.loaded.path.display());
+        eprintln!("Chatting with {}; an empty line ends.", model.display());
         loop {
             eprint!("> ");
             let mut line = String::new();
@@ -185,13 +190,9 @@ impl Session<'_> {
     }
 
     fn encode(&self, prompt: &str, messages: &[Message]) -> Result<Vec<Token>> {
-        let tokenizer = &self.loaded.tokenizer;
-        if let Some(template) = &self.template {
-            return self.loaded.encode_chat(template, messages);
-        }
-        let mut tokens: Vec<Token> = tokenizer.prompt_start().into_iter().collect();
-        tokens.extend(tokenizer.encode(prompt, Specials::Plain)?);
-        Ok(tokens)
+        let codec = &self.codec;
+        let tokens = if self.args.raw { codec.encode(prompt) } else { codec.encode_chat(messages) };
+        tokens.map_err(Error::msg)
     }
 
     /// Answers `tokens` as often as asked and prints; returns the first answer.

@@ -1,15 +1,14 @@
 //! `echo-llm serve`: the model over HTTP.
 
 mod args;
-mod codec;
 pub(crate) mod config;
 
 pub(crate) use args::ServeArgs;
 
 use crate::assemble;
+use crate::codec::ModelCodec;
 use crate::setup::Loaded;
 use anyhow::{Context, Result, bail};
-use codec::ModelCodec;
 use echo_runtime::Handle;
 use echo_serve::{Listeners, Phase, serve};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -29,10 +28,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let socket = bind(address, "--port")?;
     let address = socket.local_addr()?;
     let watch = args.metrics_address.map(|at| bind(at, "--metrics-address")).transpose()?;
-    let (engine, profile) =
-        assemble::engine(&args.engine, &loaded, args.max_num_seqs, args.engine_options())?;
-    options.profile = profile;
     let codec = Arc::new(ModelCodec::new(&loaded));
+    let (engine, profile) =
+        assemble::engine(&args.engine, loaded, args.max_num_seqs, args.engine_options())?;
+    options.profile = profile;
     let (handle, thread) = Handle::spawn(engine);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let model = options.model.clone();
