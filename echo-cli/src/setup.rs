@@ -10,11 +10,14 @@ use echo_model::llama::{LlamaTarget, LoadProgress};
 use echo_model::template::{ChatTemplate, Message, RenderOptions};
 use echo_model::tokenizer::Tokenizer;
 use echo_model::{Checkpoint, ModelError};
-use echo_runtime::{Profile, profile};
+use echo_runtime::{Profile, profile_within};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What timing the target's forwards may take before the first request.
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// A model, ready to be put into an engine.
 pub(crate) struct Loaded {
@@ -129,5 +132,5 @@ pub(crate) fn measure(
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
     let rows = profiled_rows(rows_max);
     let kv_len = (limits.context_max / 2).min(128);
-    Ok(profile(target, limits, &rows, &[kv_len], repeats)?)
+    Ok(profile_within(target, limits, &rows, &[kv_len], repeats, BUDGET)?)
 }

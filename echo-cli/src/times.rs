@@ -2,15 +2,19 @@
 //!
 //! They are kept in the user's cache folder, one file for each target, drafter, shape, machine and
 //! build; a file made for anything else is measured again. What cannot be read or written costs
-//! half a second, no more: times are measured anew, and nobody is told.
+//! a few seconds, no more: times are measured anew, and nobody is told.
 
 use crate::model;
 use anyhow::Result;
 use echo_runtime::Profile;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+/// Numbers of rows below which a measurement is not worth keeping.
+const SHAPES_MIN: usize = 4;
 
 /// Timed forwards and draft passes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +34,8 @@ struct Stored {
 
 impl Times {
     /// The times kept for `fingerprint`, or those that `measure` takes and that are kept from then
-    /// on.
+    /// on, unless they are few: what a busy moment has cut short is measured again at the next
+    /// start.
     pub(crate) fn known(
         fingerprint: &str,
         measure: impl FnOnce() -> Result<Times>,
@@ -43,9 +48,16 @@ impl Times {
             return Ok(times);
         }
         let times = measure()?;
-        // A full disk or a folder of somebody else's is no reason to stop.
-        let _ = write(&path, fingerprint, &times);
+        if times.n_shapes() >= SHAPES_MIN {
+            // A full disk or a folder of somebody else's is no reason to stop.
+            let _ = write(&path, fingerprint, &times);
+        }
         Ok(times)
+    }
+
+    /// Numbers of rows that forwards were timed for.
+    fn n_shapes(&self) -> usize {
+        self.verify.iter().map(|profile| profile.rows).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -95,9 +107,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("times").join("x.json");
         let profile = Profile { rows: 3, kv_len: 128, time: Duration::from_micros(1500) };
-        let times = Times { verify: vec![profile], draft: Vec::new() };
+        let times = Times { verify: vec![profile, profile], draft: Vec::new() };
+        assert_eq!(times.n_shapes(), 1);
         write(&path, "this machine", &times).expect("it can be written");
-        assert_eq!(read(&path, "this machine"), Some(times));
+        assert_eq!(read(&path, "this machine").as_ref(), Some(&times));
         assert_eq!(read(&path, "another"), None);
         for text in ["", "{}", "{\"fingerprint\":\"x\",\"verify\":[[0,1,-5.0]],\"draft\":[]}"] {
             std::fs::write(&path, text).expect("it can be written");

@@ -59,7 +59,7 @@ pub use no_draft::NoDraft;
 pub use options::Options;
 pub use output::{Committed, FinishReason, Finished, Output, Scored, Usage};
 pub use ports::Parts;
-pub use profile::{Profile, profile};
+pub use profile::{Profile, profile, profile_within};
 pub use profile_draft::profile_draft;
 pub use recovery::{Pair, Reopen};
 pub use request::{RejectReason, Request, Stops};

@@ -8,10 +8,13 @@ use crate::setup;
 use crate::team::Team;
 use anyhow::Result;
 use echo_core::{Limits, Target};
-use echo_runtime::{Profile, profile};
+use echo_runtime::{Profile, profile_within};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// What the curve may take to measure; a slow device has fewer points.
+const BUDGET: Duration = Duration::from_secs(30);
 
 /// One point of the curve.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +35,7 @@ pub(crate) fn measure(
 ) -> Result<Vec<Forward>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max)).min(256);
     let rows = setup::profiled_rows(rows_max);
-    let profiles = profile(target, limits, &rows, kv_lens, repeat.max(5))?;
+    let profiles = profile_within(target, limits, &rows, kv_lens, repeat.max(5), BUDGET)?;
     let mut curve = Vec::new();
     for &kv_len in kv_lens {
         for &rows in &rows {
@@ -86,7 +89,7 @@ pub(crate) fn print(curve: &[Forward]) {
                 format!("{:.2}", f.median_us / 1e3),
                 format!("{:.2}–{:.2}", f.min_us / 1e3, f.max_us / 1e3),
                 format!("{ratio:.2}"),
-                format!("{:.0}", f.rows as f64 / f.median_us * 1e6),
+                format!("{:.1}", f.rows as f64 / f.median_us * 1e6),
             ]
         })
         .collect();
