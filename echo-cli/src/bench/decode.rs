@@ -1,5 +1,6 @@
 //! Layer 4: policies × concurrency on real prompts.
 
+use super::forward::Forward;
 use super::prompts::Prompt;
 use super::rows::Row;
 use super::{Plan, table};
@@ -96,6 +97,38 @@ pub(crate) fn measure(
     }
     bar.finish_and_clear();
     Ok(decoded)
+}
+
+/// Time that decoding may take without a word of warning.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// Says so if decoding will take long, and which flags make it shorter.
+pub(super) fn warn_if_long(plan: &Plan, requests: &[Request], forward: &[Forward]) {
+    let estimate = estimate(plan, requests, forward);
+    if estimate > PATIENCE {
+        eprintln!(
+            "note: decoding will take about {} minutes on this device; for a first look take \
+             --limit 2 --concurrency 1 --max-tokens 16 --repeat 1 --rows auto",
+            estimate.as_secs() / 60
+        );
+    }
+}
+
+/// About what all runs of `plan` take if no row drafted, by the times of forwards.
+fn estimate(plan: &Plan, requests: &[Request], forward: &[Forward]) -> Duration {
+    let us = |rows: usize| {
+        let at_least = forward.iter().find(|f| f.rows >= rows).or(forward.last());
+        at_least.map_or(0.0, |f| f.median_us * rows as f64 / f.rows.min(rows) as f64)
+    };
+    let prompts: usize = requests.iter().map(|request| request.prompt.len()).sum();
+    let widest = forward.iter().map(|f| f.rows).max().unwrap_or(1);
+    let run = |concurrency: usize| {
+        let at_once = concurrency.min(requests.len()).max(1);
+        let steps = (requests.len() * plan.max_tokens).div_ceil(at_once);
+        steps as f64 * us(at_once) + prompts.div_ceil(widest) as f64 * us(widest)
+    };
+    let runs = (plan.repeat * plan.rows.len()) as f64;
+    Duration::from_secs_f64(plan.concurrency.iter().map(|&c| run(c)).sum::<f64>() * runs / 1e6)
 }
 
 /// The first turn of each prompt through the model's chat template.

@@ -13,7 +13,7 @@ use echo_runtime::profile;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const NAMES: [&str; 11] = [
     "stage",
@@ -29,10 +29,14 @@ const NAMES: [&str; 11] = [
     "topk_logprob",
 ];
 
+/// What one row of the table may take to measure, once it has been measured at all.
+const BUDGET: Duration = Duration::from_secs(5);
+
 /// Kernels that keep count of the time each operation takes, and of the bytes it must move.
 pub(crate) struct Timed {
     inner: Arc<dyn Kernels>,
     nanoseconds: [AtomicU64; NAMES.len()],
+    calls: [AtomicU64; NAMES.len()],
     bytes: [AtomicU64; NAMES.len()],
     traffic: Traffic,
     /// While it is set, every operation is waited for: those of a device that only enqueues would
@@ -47,9 +51,9 @@ type Done = Result<(), DeviceError>;
 impl Timed {
     pub(crate) fn new(inner: Arc<dyn Kernels>) -> Result<Self, DeviceError> {
         let probe = inner.alloc(Element::F32, 1, "a probe")?;
-        let (nanoseconds, bytes) = Default::default();
+        let (nanoseconds, calls, bytes) = Default::default();
         let (traffic, waits) = (Traffic::default(), AtomicBool::new(false));
-        Ok(Timed { inner, nanoseconds, bytes, traffic, waits, probe })
+        Ok(Timed { inner, nanoseconds, calls, bytes, traffic, waits, probe })
     }
 
     fn time(&self, name: usize, bytes: usize, run: impl FnOnce(&dyn Kernels) -> Done) -> Done {
@@ -59,6 +63,7 @@ impl Timed {
             done = done.and_then(|()| self.wait());
         }
         self.nanoseconds[name].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.calls[name].fetch_add(1, Ordering::Relaxed);
         self.bytes[name].fetch_add(bytes as u64, Ordering::Relaxed);
         done
     }
@@ -67,10 +72,25 @@ impl Timed {
         self.inner.read(self.probe, 0, &mut [0.0])
     }
 
-    /// Milliseconds and megabytes of each operation since the last call.
-    fn take(&self) -> Vec<(f64, f64)> {
-        let million = |count: &AtomicU64| count.swap(0, Ordering::Relaxed) as f64 / 1e6;
-        self.nanoseconds.iter().map(million).zip(self.bytes.iter().map(million)).collect()
+    /// Milliseconds of a wait when there is nothing to wait for: the median of some.
+    fn idle_wait_ms(&self) -> Result<f64, DeviceError> {
+        let wait = |_| {
+            let start = Instant::now();
+            self.wait().map(|()| start.elapsed().as_secs_f64() * 1e3)
+        };
+        Ok(super::decode::median((0..31).map(wait).collect::<Result<_, _>>()?))
+    }
+
+    /// Milliseconds and megabytes of each operation since the last call; `wait_ms` of each call are
+    /// not the operation's.
+    fn take(&self, wait_ms: f64) -> Vec<(f64, f64)> {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed) as f64;
+        let of = |i: usize| {
+            let waited = wait_ms * take(&self.calls[i]);
+            let ms = (take(&self.nanoseconds[i]) / 1e6 - waited).max(0.0);
+            (ms, take(&self.bytes[i]) / 1e6)
+        };
+        (0..NAMES.len()).map(of).collect()
     }
 }
 
@@ -162,6 +182,8 @@ pub(crate) struct Shares {
     gb_per_s: Vec<(&'static str, f64)>,
     /// The rate at which the device copies rows of a large matrix, read and written.
     copy_gb_per_s: f64,
+    /// What the host waits for an operation apart from its time; taken off every one.
+    wait_ms: f64,
 }
 
 /// Measures forwards of 1, 8 and 64 rows at a short and a long cache.
@@ -172,17 +194,24 @@ pub(crate) fn measure(
 ) -> Result<Vec<Shares>> {
     let mut all = Vec::new();
     let copy_gb_per_s = copy_rate(timed.inner.as_ref())?;
+    let wait_ms = timed.idle_wait_ms()?;
     timed.waits.store(true, Ordering::Relaxed);
     for kv_len in [128, 1024] {
         for rows in [1, 8, 64] {
             let mut rounds: Vec<Vec<(f64, f64)>> = Vec::new();
+            let start = Instant::now();
             for _ in 0..7 {
-                timed.take();
+                if !rounds.is_empty() && start.elapsed() > BUDGET {
+                    break;
+                }
+                timed.take(wait_ms);
                 // One that is not counted and one that is; both run the same operations.
                 if profile(target, limits, &[rows], &[kv_len], 1)?.is_empty() {
                     break;
                 }
-                rounds.push(timed.take().iter().map(|&(ms, mb)| (ms / 2.0, mb / 2.0)).collect());
+                rounds.push(
+                    timed.take(wait_ms).iter().map(|&(ms, mb)| (ms / 2.0, mb / 2.0)).collect(),
+                );
             }
             if rounds.is_empty() {
                 continue;
@@ -193,7 +222,7 @@ pub(crate) fn measure(
             let ms = NAMES.iter().enumerate().map(|(i, &name)| (name, of(i))).collect();
             let rate = |(i, &name): (usize, &&'static str)| (name, rounds[0][i].1 / of(i));
             let gb_per_s = NAMES.iter().enumerate().map(rate).collect();
-            all.push(Shares { rows, kv_len, ms, gb_per_s, copy_gb_per_s });
+            all.push(Shares { rows, kv_len, ms, gb_per_s, copy_gb_per_s, wait_ms });
         }
     }
     timed.waits.store(false, Ordering::Relaxed);
@@ -202,7 +231,11 @@ pub(crate) fn measure(
 
 /// Prints a row per forward and a column per operation.
 pub(crate) fn print(shares: &[Shares]) {
-    println!("\nkernels: milliseconds of one forward by operation (medians)\n");
+    let wait_us = shares.first().map_or(0.0, |s| 1e3 * s.wait_ms);
+    println!(
+        "\nkernels: milliseconds of one forward by operation (medians), each waited for alone; \
+         {wait_us:.1} us of waiting are taken off each call\n"
+    );
     let cells = |s: &Shares| {
         let total: f64 = s.ms.iter().map(|m| m.1).sum();
         let mut cells = vec![s.rows.to_string(), s.kv_len.to_string(), format!("{total:.2}")];

@@ -137,6 +137,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
+    decode::warn_if_long(&plan, &requests, &report.forward);
     report.calibration = team.calibration(&args.engine.drafter).cloned();
     let known = forward::known(&report.forward, &mut team, &plan.rows, &limits)?;
     let setting =
