@@ -8,8 +8,9 @@
 //                                    exp(x - max) over the row; the host takes the logarithm
 //
 // Launch: one workgroup of 256 lanes a row. Values are compared as keys, integers in the order of
-// the values, so that infinities and NaN need no arithmetic; the next best column is the best of
-// those that come after the last one. Sums: every 256th column a lane, then a tree of fixed shape.
+// the values, so that infinities and NaN need no arithmetic. A stripe is every 256th column: each
+// lane finds the best of its own; when that wins, all lanes look through its stripe for the next.
+// Sums: a stripe a lane, then a tree of fixed shape.
 
 struct Params {
     width: u32,
@@ -28,8 +29,12 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> found: array<u32>;
 
+// The best column of each stripe that has not won yet, and its key; 0 where none is left.
 var<workgroup> keys: array<u32, LANES>;
 var<workgroup> columns: array<u32, LANES>;
+// What is compared.
+var<workgroup> rival_keys: array<u32, LANES>;
+var<workgroup> rivals: array<u32, LANES>;
 var<workgroup> sums: array<f32, LANES>;
 
 fn key(bits: u32) -> u32 {
@@ -43,29 +48,18 @@ fn value_bits(key: u32) -> u32 {
     return select(~key, key & ~SIGN, (key & SIGN) != 0u);
 }
 
-// Leaves the best column after column `last` of key `limit` in lane 0's places; the first of all if
-// `all`.
-fn next_best(row: u32, lane: u32, all: bool, limit: u32, last: u32) {
-    var best = 0u;
-    var column = p.width;
-    for (var i = lane; i < p.width; i += LANES) {
-        let k = key(x[row + i]);
-        let open = all || k < limit || (k == limit && i > last);
-        if open && (column == p.width || k > best) {
-            best = k;
-            column = i;
-        }
-    }
-    keys[lane] = best;
-    columns[lane] = column;
+// Leaves the best of all lanes' `column` and its key in lane 0's places.
+fn compete(lane: u32, column: u32, key: u32) {
+    rival_keys[lane] = key;
+    rivals[lane] = column;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {
-            let k = keys[lane + half];
-            let i = columns[lane + half];
-            if k > keys[lane] || (k == keys[lane] && i < columns[lane]) {
-                keys[lane] = k;
-                columns[lane] = i;
+            let k = rival_keys[lane + half];
+            let i = rivals[lane + half];
+            if k > rival_keys[lane] || (k == rival_keys[lane] && i < rivals[lane]) {
+                rival_keys[lane] = k;
+                rivals[lane] = i;
             }
         }
     }
@@ -79,19 +73,46 @@ fn topk_logprob(
 ) {
     let row = group.x * p.stride + p.col;
     let to = group.x * (2u * p.k + 1u);
-    var limit = 0u;
-    var last = 0u;
+    var best = 0u;
+    var column = p.width;
+    for (var i = lane; i < p.width; i += LANES) {
+        let k = key(x[row + i]);
+        if k > best {
+            best = k;
+            column = i;
+        }
+    }
+    keys[lane] = best;
+    columns[lane] = column;
     var largest = 0.0;
-    for (var i = 0u; i < p.k; i++) {
-        next_best(row, lane, i == 0u, limit, last);
-        limit = keys[0];
-        last = columns[0];
-        if i == 0u {
+    for (var n = 0u; n < p.k; n++) {
+        compete(lane, columns[lane], keys[lane]);
+        let limit = rival_keys[0];
+        let last = rivals[0];
+        if n == 0u {
             largest = bitcast<f32>(value_bits(limit));
         }
         if lane == 0u {
-            found[to + i] = last;
-            found[to + p.k + i] = value_bits(limit);
+            found[to + n] = last;
+            found[to + p.k + n] = value_bits(limit);
+        }
+        workgroupBarrier();
+        // What comes after the winner in its stripe.
+        let stripe = last % LANES;
+        best = 0u;
+        column = p.width;
+        for (var i = stripe + lane * LANES; i < p.width; i += LANES * LANES) {
+            let k = key(x[row + i]);
+            let is_left = k < limit || (k == limit && i > last);
+            if is_left && k > best {
+                best = k;
+                column = i;
+            }
+        }
+        compete(lane, column, best);
+        if lane == 0u {
+            keys[stripe] = rival_keys[0];
+            columns[stripe] = rivals[0];
         }
         workgroupBarrier();
     }
