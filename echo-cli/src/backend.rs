@@ -6,6 +6,7 @@ use crate::registry;
 use anyhow::{Context, Result};
 use echo_core::Kernels;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
+use echo_kernels_cuda::OpenError;
 use echo_kernels_wgpu::{Choice, WgpuKernels, WgpuOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,15 +37,24 @@ impl Backend {
     }
 }
 
+fn auto(args: &EngineArgs) -> Result<Backend> {
+    let gpu = || if may_have_gpu() { wgpu(Choice::Gpu).ok() } else { None };
+    first(cuda::open, gpu, || cpu(args))
+}
+
 /// CUDA if there is a device, else a GPU through wgpu, else the CPU. A GPU that can't be opened is
 /// no reason to go without a model, but a CUDA device that is there and does not open is told.
-fn auto(args: &EngineArgs) -> Result<Backend> {
-    match cuda::open() {
+fn first(
+    cuda: impl FnOnce() -> Result<Backend, OpenError>,
+    gpu: impl FnOnce() -> Option<Backend>,
+    cpu: impl FnOnce() -> Result<Backend>,
+) -> Result<Backend> {
+    match cuda() {
         Ok(backend) => return Ok(backend),
         Err(error) if error.is_absent() => {}
         Err(error) => eprintln!("note: going on without CUDA: {error}"),
     }
-    if may_have_gpu() { wgpu(Choice::Gpu).or_else(|_| cpu(args)) } else { cpu(args) }
+    gpu().map_or_else(cpu, Ok)
 }
 
 /// The threads that `args` gives the processor's kernels, and the host's side of any device.
@@ -79,4 +89,28 @@ fn wgpu(choice: Choice) -> Result<Backend> {
     }
     let device = kernels.found().to_string();
     Ok(Backend { name: "wgpu", device, activations: "float".into(), kernels: Arc::new(kernels) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &'static str) -> Backend {
+        let kernels = Arc::new(CpuKernels::new(CpuOptions { threads: 1, ..CpuOptions::default() }));
+        Backend { name, device: String::new(), activations: String::new(), kernels }
+    }
+
+    #[test]
+    fn auto_takes_cuda_then_a_gpu_then_the_cpu() {
+        let found = |cuda: Result<(), OpenError>, gpu: bool| {
+            let cuda = || cuda.map(|()| named("cuda"));
+            let gpu = || gpu.then(|| named("wgpu"));
+            first(cuda, gpu, || Ok(named("cpu"))).expect("there is always a CPU").name
+        };
+        let old = || OpenError::TooOld { name: "an old one".into(), major: 7, minor: 5 };
+        assert_eq!(found(Ok(()), true), "cuda");
+        assert_eq!(found(Err(OpenError::NoDriver), true), "wgpu");
+        assert_eq!(found(Err(OpenError::NoDevice), false), "cpu");
+        assert_eq!((found(Err(old()), true), found(Err(old()), false)), ("wgpu", "cpu"));
+    }
 }
