@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::Outcome;
 use crate::cargo::{cargo, has_subcommand, run as run_command, show};
@@ -27,8 +27,11 @@ pub(crate) fn run(flags: &Test) -> Outcome {
         let docs = doctests(flags).map(|docs| run_command(&mut prepare(docs)));
         let mut nextest = cargo(&["nextest", "run"]);
         nextest.args(scope(flags)).args(&flags.args);
-        run_command(&mut prepare(nextest))?;
-        return docs.unwrap_or(Ok(()));
+        let (n_skipped, outcome) = run_watched(&mut prepare(nextest))?;
+        if n_skipped > 0 {
+            println!("{n_skipped} tests skipped themselves; above they say what is not there");
+        }
+        return outcome.and(docs.unwrap_or(Ok(())));
     }
     let mut tests = cargo(&["test", "--no-fail-fast"]);
     tests.args(scope(flags)).args(&flags.args);
@@ -74,6 +77,29 @@ fn doctests(flags: &Test) -> Option<Command> {
     flags.args.is_empty().then(|| cargo(&["test", "--workspace", "--doc", "--quiet"]))
 }
 
+/// Runs nextest, passes on what it says, and counts the tests that skipped themselves: what they
+/// print is shown at the end (`.config/nextest.toml`).
+fn run_watched(command: &mut Command) -> Outcome<(usize, Outcome)> {
+    let shown = show(command);
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let mut n_skipped = 0;
+    for line in BufReader::new(stderr).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{line}");
+        n_skipped += usize::from(line.trim_start().starts_with("skipped: "));
+    }
+    Ok((n_skipped, ended(&shown, child.wait()?)))
+}
+
+fn ended(shown: &str, status: ExitStatus) -> Outcome {
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})").into()) }
+}
+
 /// Runs `command`, passes its stdout on, and counts what the test harness reports.
 fn run_counted(command: &mut Command) -> Outcome<(Tally, Outcome)> {
     let shown = show(command);
@@ -92,10 +118,7 @@ fn run_counted(command: &mut Command) -> Outcome<(Tally, Outcome)> {
             tally.n_failed += more.n_failed;
         }
     }
-    let status = child.wait()?;
-    let outcome =
-        if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})").into()) };
-    Ok((tally, outcome))
+    Ok((tally, ended(&shown, child.wait()?)))
 }
 
 /// The counts in a line such as `test result: ok. 3 passed; 0 failed; 0 ignored`.
@@ -139,6 +162,14 @@ mod tests {
         assert_eq!(scope(&flags(&["mask"])), Some("--workspace"));
         assert_eq!(scope(&flags(&["-p", "echo-tree"])), None);
         assert!(doctests(&flags(&[])).is_some() && doctests(&flags(&["mask"])).is_none());
+    }
+
+    #[test]
+    fn who_skips_is_counted() {
+        let script = "echo '    skipped: a: no device' >&2; echo '  skipped in words' >&2; exit 1";
+        let mut shell = Command::new("sh");
+        let (n_skipped, outcome) = run_watched(shell.args(["-c", script])).expect("it starts");
+        assert!(n_skipped == 1 && outcome.is_err());
     }
 
     #[test]

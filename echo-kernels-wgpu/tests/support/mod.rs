@@ -11,7 +11,7 @@ pub(crate) fn open(name: &str) -> Option<WgpuKernels> {
         let required = std::env::var("ECHO_REQUIRE").unwrap_or_default();
         let required = required.split(',').any(|word| word.trim() == "wgpu");
         assert!(!required, "{name}: ECHO_REQUIRE names wgpu, and there is no device");
-        eprintln!("skipped {name}: no device that wgpu reaches");
+        eprintln!("skipped: {name}: no device that wgpu reaches");
         return None;
     }
     Some(device(&WgpuOptions::default()))
