@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::kv::KvUse;
 use crate::meter::StepStats;
+use echo_core::Correction;
 use std::time::Instant;
 
 /// The engine thread's state between two steps.
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub n_waiting: usize,
     /// How the KV slots are used.
     pub kv: KvUse,
+    /// What was learnt of times and chances.
+    pub learnt: Correction,
     /// Times that a lost device was opened anew.
     pub reopened: usize,
     /// Whether a gate, solver or drafter was switched off for its faults.
@@ -37,6 +40,7 @@ impl Snapshot {
             n_live: engine.n_live(),
             n_waiting: engine.n_waiting(),
             kv: engine.kv_use(),
+            learnt: engine.learnt(),
             reopened: engine.n_reopened(),
             has_part_off: engine.has_part_off(),
             rounds,

@@ -56,6 +56,7 @@ const NAMES: [(&str, &[&str]); 3] = [
             "echo_kv_slots",
             "echo_kv_held_ratio",
             "echo_kv_idle_ratio",
+            "echo_draft_promise_ratio",
             "vllm:num_requests_running",
             "vllm:num_requests_waiting",
             "vllm:kv_cache_usage_perc",

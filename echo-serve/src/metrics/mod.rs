@@ -89,7 +89,7 @@ const TOTALS: [Total; 16] = [
 /// A gauge of the engine: its name, what it shows, and where that stands.
 type Level = (&'static str, &'static str, Now);
 
-const LEVELS: [Level; 8] = [
+const LEVELS: [Level; 9] = [
     ("echo_requests_running", "Requests that hold a place", |s| s.n_live as f64),
     ("echo_requests_waiting", "Requests that wait for a place", |s| s.n_waiting as f64),
     ("echo_kv_slots", "KV slots in all", |s| s.kv.slots as f64),
@@ -97,6 +97,11 @@ const LEVELS: [Level; 8] = [
     ("echo_kv_idle_ratio", "Share of the KV slots that only the prefix cache keeps", |s| {
         s.kv.idle as f64 / s.kv.slots as f64
     }),
+    (
+        "echo_draft_promise_ratio",
+        "Drafts accepted of those promised; calibrate again far from 1",
+        |s| f64::from(s.learnt.chance),
+    ),
     ("vllm:num_requests_running", "echo_requests_running", |s| s.n_live as f64),
     ("vllm:num_requests_waiting", "echo_requests_waiting", |s| s.n_waiting as f64),
     ("vllm:kv_cache_usage_perc", "echo_kv_held_ratio", kv_held),
