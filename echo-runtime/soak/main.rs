@@ -23,6 +23,8 @@ use testkit::oracle;
 
 /// Callers at once.
 const CALLERS: u64 = 48;
+/// Steps between two faults at least.
+const STEPS_APART: usize = 20;
 /// Memory that may come with 100,000 requests, in MiB.
 const SLOPE_MAX: f64 = 1.0;
 /// Growth below which a slope is noise, in KiB.
@@ -150,12 +152,17 @@ fn soak(stage: Stage, dial: &Dial, time: Duration) -> (Tally, Vec<Look>) {
         }
         scope.spawn(move || watch_canaries(handle, crowd, tally, stop));
         let start = Instant::now();
-        let mut dice = Dice::new(99);
+        let (mut dice, mut dialled) = (Dice::new(99), 0);
         while start.elapsed() < time {
             for _ in 0..4 {
                 std::thread::sleep(pause.min(time));
-                dial.turn(dice.pick(&Dial::ALL));
-                add(&tally.faults);
+                // Whoever fails at every try is rightly let go; these are to be single faults.
+                let steps = handle.totals().steps;
+                if steps >= dialled + STEPS_APART {
+                    dial.turn(dice.pick(&Dial::ALL));
+                    add(&tally.faults);
+                    dialled = steps;
+                }
             }
             let ended = get(&tally.whole) + get(&tally.left) + get(&tally.poisoned);
             looks.extend(look(ended));

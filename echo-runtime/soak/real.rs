@@ -17,11 +17,12 @@ pub(crate) fn engine(dial: &Dial) -> Option<(Engine, usize)> {
     let vocab = tokenizer.len();
     let limits = Limits { tree_max: 8, kv_slots: 1200, ..Limits::usual(12, 128) };
     let limits = Limits { depth_max: 4, width_max: 2, beam_max: 2, ..limits };
-    let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
+    // Another device each time: one frees nothing before it goes.
     let open = {
         let dial = dial.clone();
         move || {
-            let target = LlamaTarget::new(Arc::clone(&kernels), &checkpoint, &limits);
+            let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
+            let target = LlamaTarget::new(kernels, &checkpoint, &limits);
             let ngram = NgramOptions { n_min: 1, prob_min: 0.0, ..NgramOptions::usual() };
             Pair {
                 target: Box::new(Shaky(target.expect("it loads"), dial.clone())),
