@@ -37,5 +37,7 @@ pub(crate) fn engine(
         engine.set_learner(learner);
     }
     engine.on_loss(reopen(flags, &loaded, limits));
+    // From here on the device is the engine's alone.
+    drop(loaded);
     Ok((engine, known.map_or(Vec::new(), |known| known.forwards)))
 }
