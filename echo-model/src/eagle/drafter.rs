@@ -93,6 +93,7 @@ impl EagleDrafter {
 
     /// The same, proposing the head's likeliest tokens to requests that sample, too, without their
     /// noise: what the alignment is measured against.
+    #[must_use]
     pub fn unaligned(self) -> Self {
         EagleDrafter { aligns: false, ..self }
     }
