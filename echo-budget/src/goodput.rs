@@ -3,7 +3,7 @@
 //! All nodes of the batch are ranked by their chance to be accepted, `p(n) = survival(S(n))`. With
 //! the best `B` of them verified, a step yields `E(B) = R + Σ p` tokens (each of the `R` sequences
 //! commits one token in any case) and takes `T(B)`: host, draft passes already spent, and the
-//! measured target forward, whose growth over that of the roots alone counts [`MARGIN`] times. The
+//! measured target forward, whose growth over that of the roots alone counts `MARGIN` times. The
 //! plan is the best `B` for `B = argmax E(B) / T(B)`. After vLLM's adaptive verification, for
 //! trees.
 //!

@@ -9,7 +9,7 @@
 //! those sequences alone that add to it. The rest is closed, also to what a look-up in the text
 //! finds for nothing: left open it lost more in rows than it brought as soon as a few requests ran.
 //!
-//! Rows and passes count [`MARGIN`] times what they cost.
+//! Rows and passes count `MARGIN` times what they cost.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.

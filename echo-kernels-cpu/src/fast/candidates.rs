@@ -167,6 +167,10 @@ impl Candidates {
     /// Gathers the tokens whose logit is at least `near`, in no order.
     fn gather(&mut self, logits: &[f32], near: f32) {
         self.keys.clear();
+        self.order.clear();
+        // Room for all at once: how many are near differs from row to row.
+        self.keys.reserve(logits.len());
+        self.order.reserve(logits.len());
         self.sorted = 0;
         for (run, logits) in logits.chunks(RUN).enumerate() {
             // Most runs have none, which is seen faster without a branch for each.
