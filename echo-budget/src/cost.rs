@@ -10,7 +10,7 @@ use echo_core::{Correction, Load, SuperTreeView};
 
 /// How much dearer than measured is counted what a draft buys on top of plain decoding. Times and
 /// chances are estimates, and of many near ties those seem to pay that were estimated too well.
-pub(crate) const MARGIN: f64 = 1.2;
+pub(crate) const MARGIN: f64 = 1.5;
 
 /// What happens between two measured row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

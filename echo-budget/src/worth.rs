@@ -129,11 +129,11 @@ mod tests {
 
     #[test]
     fn a_level_is_bought_while_it_brings_more_than_its_time() {
-        // Half a token for 400 of 1000 us pays, for 600 it doesn't.
-        assert_eq!(left(&worth(400.0, 1.0), 1, "seq 0: 1"), [2]);
-        assert_eq!(left(&worth(600.0, 1.0), 1, "seq 0: 1"), [0]);
+        // Half a token for 300 of 1000 us pays, the margin included, for 400 it doesn't.
+        assert_eq!(left(&worth(300.0, 1.0), 1, "seq 0: 1"), [2]);
+        assert_eq!(left(&worth(400.0, 1.0), 1, "seq 0: 1"), [0]);
         // The rows count too.
-        assert_eq!(left(&worth(400.0, 200.0), 1, "seq 0: 1"), [0]);
+        assert_eq!(left(&worth(300.0, 200.0), 1, "seq 0: 1"), [0]);
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     /// A level that is mostly useless pays where its few good rows can be picked.
     #[test]
     fn the_choice_is_what_is_bought() {
-        let params = worth(100.0, 300.0).params;
+        let params = worth(50.0, 300.0).params;
         let even = WorthParams { ahead: vec![vec![0.25; 4]], ..params.clone() };
         let uneven = WorthParams { ahead: vec![vec![0.0, 0.0, 0.0, 1.0]], ..params };
         let of = |params| left(&Worth::new(params).expect("chances"), 1, "seq 0: 1");
