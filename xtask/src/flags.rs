@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Test(Test),
     Bench(Bench),
     Interleave(Interleave),
+    /// Runs the tests of the CPU kernels for 64-bit ARM in an emulator
+    Neon,
     /// Runs the tests of the CPU kernels, which hold most unsafe code, under AddressSanitizer
     Sanitize,
     Fuzz(Fuzz),

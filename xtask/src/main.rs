@@ -13,6 +13,7 @@ mod flags;
 mod fuzz;
 mod interleave;
 mod kernels;
+mod neon;
 mod nvrtc;
 mod sanitize;
 mod soak;
@@ -52,6 +53,7 @@ fn run(command: Command) -> Outcome {
         Command::Test(flags) => test::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Interleave(flags) => interleave::run(&flags),
+        Command::Neon => neon::run(),
         Command::Sanitize => sanitize::run(),
         Command::Fuzz(flags) => fuzz::run(&flags),
         Command::Soak(flags) => soak::run(&flags),

@@ -5,7 +5,7 @@ use std::fmt;
 /// An instruction set the linear kernels are written for.
 ///
 /// On 8-bit activations all of them give the same bits: integer sums are exact and the few float
-/// operations run in the same order. On float activations `Avx2` and `Avx512Vnni` agree too.
+/// operations run in the same order. On float activations all but `Portable` agree too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Plain Rust for any processor.
@@ -14,6 +14,9 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
+    /// 64-bit ARM with NEON and its dot product: `ARMv8.2` servers and phones, Apple's
+    /// processors.
+    NeonDot,
 }
 
 impl Isa {
@@ -23,6 +26,7 @@ impl Isa {
     }
 
     /// The instruction sets of this processor, slowest first.
+    #[cfg(target_arch = "x86_64")]
     pub fn available() -> &'static [Isa] {
         const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512Vnni];
         let n = if !Isa::has_avx2() {
@@ -33,6 +37,20 @@ impl Isa {
             3
         };
         &ALL[..n]
+    }
+
+    /// The instruction sets of this processor, slowest first.
+    #[cfg(target_arch = "aarch64")]
+    pub fn available() -> &'static [Isa] {
+        const ALL: [Isa; 2] = [Isa::Portable, Isa::NeonDot];
+        let has_dot = std::arch::is_aarch64_feature_detected!("dotprod");
+        &ALL[..1 + usize::from(has_dot)]
+    }
+
+    /// The instruction sets of this processor, slowest first.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub fn available() -> &'static [Isa] {
+        &[Isa::Portable]
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -50,16 +68,6 @@ impl Isa {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni")
     }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn has_avx2() -> bool {
-        false
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn has_avx512_vnni() -> bool {
-        false
-    }
 }
 
 impl fmt::Display for Isa {
@@ -68,6 +76,7 @@ impl fmt::Display for Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512Vnni => "avx512-vnni",
+            Isa::NeonDot => "neon-dot",
         })
     }
 }

@@ -15,6 +15,8 @@ use super::isa::Isa;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2_float, avx512, avx512_float};
+#[cfg(target_arch = "aarch64")]
+use super::{neon, neon_float};
 
 /// Rows of activations of one kernel call at most.
 pub(super) const ROWS_MAX: usize = 16;
@@ -71,6 +73,16 @@ pub(super) fn run(isa: Isa, format: Format, tile: Tile<'_>, acts: Acts<'_>, sums
         (Isa::Avx2, _, Acts::Floats(x)) => {
             // SAFETY: the instruction set is available here.
             unsafe { avx2_float::floats(format, tile, x, sums) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        (Isa::NeonDot, Format::Blocks(form), Acts::Ints(x)) => {
+            // SAFETY: the instruction set is available here.
+            unsafe { neon::ints(form, tile, x, sums) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        (Isa::NeonDot, _, Acts::Floats(x)) => {
+            // SAFETY: the instruction set is available here.
+            unsafe { neon_float::floats(format, tile, x, sums) }
         }
         (_, Format::Blocks(form), Acts::Ints(x)) => portable::ints(form, tile, x, sums),
         (_, _, Acts::Floats(x)) => portable::floats(format, tile, x, sums),

@@ -20,11 +20,16 @@ mod avx512_float;
 mod format;
 mod isa;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_float;
+#[cfg(target_arch = "aarch64")]
+mod neon_widen;
 mod out;
 mod pack;
 mod portable;
 mod quantize;
-#[cfg(target_arch = "x86_64")]
 mod stream;
 mod weight;
 

@@ -9,7 +9,6 @@
 
 use super::format::BLOCK;
 use super::isa::Isa;
-#[cfg(target_arch = "x86_64")]
 use super::stream::fetch;
 
 /// Largest absolute value below which a block counts as zero, so that `127 / max` stays finite.
@@ -39,6 +38,7 @@ pub struct Scratch {
 /// The places of one row in a [`Scratch`].
 pub(super) struct Row<'a> {
     pub(super) q: &'a mut [i8],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX2 reads it"))]
     pub(super) q16: &'a mut [i16],
     pub(super) scale: &'a mut [f32],
     pub(super) scaled_sum: &'a mut [f32],
@@ -72,14 +72,11 @@ impl Scratch {
 
     /// Asks for the first `rows` rows, which another core has written, to be read.
     pub(super) fn ask(&self, rows: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let blocks = rows * (self.cols / BLOCK);
-            fetch(&self.q[..rows * self.cols]);
-            fetch(&self.scale[..blocks]);
-            fetch(&self.scaled_sum[..blocks]);
-            fetch(&self.minus_sum[..blocks]);
-        }
+        let blocks = rows * (self.cols / BLOCK);
+        fetch(&self.q[..rows * self.cols]);
+        fetch(&self.scale[..blocks]);
+        fetch(&self.scaled_sum[..blocks]);
+        fetch(&self.minus_sum[..blocks]);
     }
 
     /// The places of the rows, in order; [`Scratch::resize`] has made them.

@@ -9,6 +9,8 @@ pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
 mod exp;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 pub(super) mod portable;
 
 pub(super) use exp::exp;
@@ -129,6 +131,12 @@ macro_rules! versions {
                 // SAFETY: handed on to the caller; the instruction set is enabled here.
                 unsafe { $kernel::<$crate::fast::simd::avx512::Avx512>($($arg),*) }
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon,dotprod")]
+            unsafe fn neon($($arg: $type),*) {
+                // SAFETY: handed on to the caller; the instruction set is enabled here.
+                unsafe { $kernel::<$crate::fast::simd::neon::Neon>($($arg),*) }
+            }
             match isa {
                 // SAFETY: handed on to the caller; `isa` is available there.
                 #[cfg(target_arch = "x86_64")]
@@ -136,6 +144,9 @@ macro_rules! versions {
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::linear::Isa::Avx512Vnni => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "aarch64")]
+                $crate::linear::Isa::NeonDot => unsafe { neon($($arg),*) },
                 // SAFETY: handed on to the caller.
                 _ => unsafe {
                     $kernel::<$crate::fast::simd::portable::Portable>($($arg),*)
