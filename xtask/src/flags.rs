@@ -178,6 +178,7 @@ mod tests {
             "test",
             "bench",
             "interleave",
+            "neon",
             "sanitize",
             "fuzz",
             "soak",
