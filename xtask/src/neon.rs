@@ -38,7 +38,7 @@ pub(crate) fn run() -> Outcome {
 fn tests(compiler: &str, args: &[&str]) -> Command {
     let mut command = cargo(&["test", "--package", "echo-kernels-cpu", "--target", TARGET]);
     command.args(["--target-dir", "target/neon"]).args(args);
-    command.env("RUSTC", compiler);
+    command.env("RUSTC", compiler).env("ECHO_REQUIRE", "neon-dot");
     command.env(format!("{TARGET_UPPER}_LINKER"), LINKER);
     // `max` has every instruction that QEMU knows, the dot product among them.
     command.env(format!("{TARGET_UPPER}_RUNNER"), format!("{EMULATOR} -cpu max"));

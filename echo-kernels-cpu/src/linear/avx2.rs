@@ -6,7 +6,7 @@
 //! put in the same order (`q16`).
 
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
-use super::kernel::{Ints, ROWS_MAX, Sums};
+use super::kernel::{Ints, Sums};
 use super::stream::prefetch;
 #[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
@@ -50,12 +50,8 @@ fn rows_of<
 ) {
     let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
     // Every address of `add_block` is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
-    assert!(tile.bytes.len() >= form.tile_bytes(blocks));
-    assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
+    x.check(form, tile, rows);
     assert!(NIBBLES || x.q16.len() >= rows * x.cols);
-    assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
-    assert!(x.minus_sum.len() >= rows * blocks && x.minus_half.len() >= rows * blocks * 2);
     sums.fill([0.0; LANES]);
     for block in 0..blocks {
         for side in 0..2 {

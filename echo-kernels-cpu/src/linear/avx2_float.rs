@@ -23,19 +23,8 @@ type Chains = [__m256; 2];
 /// The processor has the features of `Isa::Avx2`.
 #[target_feature(enable = "avx2,f16c,fma")]
 pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums: &mut [Sums]) {
-    let (rows, cols) = (sums.len(), tile.cols);
     // Every address of this file is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows));
-    assert!(x.x.len() >= (rows - 1) * x.stride + cols);
-    match format {
-        Format::Blocks(form) => {
-            assert!(cols.is_multiple_of(BLOCK));
-            assert!(tile.bytes.len() >= form.tile_bytes(cols / BLOCK));
-        }
-        Format::Dense(dtype) => {
-            assert!(tile.bytes.len() >= cols * LANES * dtype.block_bytes());
-        }
-    }
+    x.check(format, tile, sums.len());
     for side in 0..2 {
         // SAFETY: the bounds above.
         unsafe { half_tile(format, tile, side, x, sums) };

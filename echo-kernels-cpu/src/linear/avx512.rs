@@ -6,7 +6,7 @@
 //! sums at `-zero Σq_x`. Unpacked weights stay in eight registers for up to 16 rows.
 
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
-use super::kernel::{Ints, ROWS_MAX, Sums};
+use super::kernel::{Ints, Sums};
 use super::stream::prefetch;
 #[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
 use std::arch::x86_64::*;
@@ -50,13 +50,9 @@ fn by_rows<
     sums: &mut [Sums],
 ) {
     let form = const { form(NIBBLES, WIDE, MIN, HALVES, ZERO_LOG2) };
-    let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
+    let rows = sums.len();
     // Every address of `rows` is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
-    assert!(tile.bytes.len() >= form.tile_bytes(blocks));
-    assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
-    assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
-    assert!(x.minus_sum.len() >= rows * blocks && x.minus_half.len() >= rows * blocks * 2);
+    x.check(form, tile, rows);
     macro_rules! pick {
         ($($n:literal)*) => {
             match rows {

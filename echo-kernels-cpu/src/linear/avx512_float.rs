@@ -23,17 +23,7 @@ type Chains = [__m512; 2];
 pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums: &mut [Sums]) {
     let (rows, cols) = (sums.len(), tile.cols);
     // Every address of this file is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows));
-    assert!(x.x.len() >= (rows - 1) * x.stride + cols);
-    match format {
-        Format::Blocks(form) => {
-            assert!(cols.is_multiple_of(BLOCK));
-            assert!(tile.bytes.len() >= form.tile_bytes(cols / BLOCK));
-        }
-        Format::Dense(dtype) => {
-            assert!(tile.bytes.len() >= cols * LANES * dtype.block_bytes());
-        }
-    }
+    x.check(format, tile, rows);
     let mut chains = [[_mm512_setzero_ps(); 2]; ROWS_MAX];
     let mut weights = [_mm512_setzero_ps(); BLOCK];
     for col in (0..cols).step_by(BLOCK) {

@@ -5,7 +5,8 @@ use std::fmt;
 /// An instruction set the linear kernels are written for.
 ///
 /// On 8-bit activations all of them give the same bits: integer sums are exact and the few float
-/// operations run in the same order. On float activations all but `Portable` agree too.
+/// operations run in the same order. On float activations `Avx2` and `Avx512Vnni` agree too, and
+/// `NeonDot` has their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Plain Rust for any processor.

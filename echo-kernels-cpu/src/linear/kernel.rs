@@ -10,7 +10,7 @@
 //! - float activations: two chains, over even and over odd columns in ascending order, of
 //!   `chain = fma(w, x, chain)` (portable: multiply, then add); the output is even + odd.
 
-use super::format::{Format, LANES, Tile};
+use super::format::{BLOCK, Blocks, Format, LANES, Tile};
 use super::isa::Isa;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
@@ -42,6 +42,32 @@ pub(super) struct Ints<'a> {
 pub(super) struct Floats<'a> {
     pub(super) x: &'a [f32],
     pub(super) stride: usize,
+}
+
+impl Ints<'_> {
+    /// Panics unless one to [`ROWS_MAX`] rows of activations and the whole tile are there. Every
+    /// address of a kernel lies within these bounds.
+    #[inline]
+    pub(super) fn check(&self, form: Blocks, tile: Tile<'_>, rows: usize) {
+        let blocks = tile.cols / BLOCK;
+        let each = rows * blocks;
+        assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
+        assert!(tile.bytes.len() >= form.tile_bytes(blocks));
+        assert!(self.cols == tile.cols && self.q.len() >= rows * self.cols);
+        assert!(self.scale.len() >= each && self.scaled_sum.len() >= each);
+        assert!(self.minus_sum.len() >= each && self.minus_half.len() >= each * 2);
+    }
+}
+
+impl Floats<'_> {
+    /// The same.
+    #[inline]
+    pub(super) fn check(&self, format: Format, tile: Tile<'_>, rows: usize) {
+        assert!((1..=ROWS_MAX).contains(&rows));
+        assert!(self.x.len() >= (rows - 1) * self.stride + tile.cols);
+        assert!(tile.bytes.len() >= format.tile_bytes(tile.cols));
+        assert!(matches!(format, Format::Dense(_)) || tile.cols.is_multiple_of(BLOCK));
+    }
 }
 
 /// Activations of either kind.

@@ -6,7 +6,7 @@
 //! unpacked. The sums of four rows and what they are made of fill the 32 registers.
 
 use super::format::{BLOCK, Blocks, LANES, LINE, Q4_0, Q4_1, Q4K, Q6K, Q8_0, Tile};
-use super::kernel::{Ints, ROWS_MAX, Sums};
+use super::kernel::{Ints, Sums};
 use super::neon_widen::halves;
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -52,10 +52,7 @@ fn rows_of<
 ) {
     let (rows, blocks) = (sums.len(), tile.cols / BLOCK);
     // Every address of `add_block` is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows) && tile.cols.is_multiple_of(BLOCK));
-    assert!(tile.bytes.len() >= form.tile_bytes(blocks));
-    assert!(x.cols == tile.cols && x.q.len() >= rows * x.cols);
-    assert!(x.scale.len() >= rows * blocks && x.scaled_sum.len() >= rows * blocks);
+    x.check(form, tile, rows);
     sums.fill([0.0; LANES]);
     for block in 0..blocks {
         // SAFETY: `block` is below the blocks of the tile and the rows are below `rows`, for which

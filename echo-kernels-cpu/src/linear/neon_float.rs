@@ -23,19 +23,8 @@ type Chains = [float32x4_t; 2];
 /// The processor has the features of `Isa::NeonDot`.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn floats(format: Format, tile: Tile<'_>, x: Floats<'_>, sums: &mut [Sums]) {
-    let (rows, cols) = (sums.len(), tile.cols);
     // Every address of this file is within these bounds.
-    assert!((1..=ROWS_MAX).contains(&rows));
-    assert!(x.x.len() >= (rows - 1) * x.stride + cols);
-    match format {
-        Format::Blocks(form) => {
-            assert!(cols.is_multiple_of(BLOCK));
-            assert!(tile.bytes.len() >= form.tile_bytes(cols / BLOCK));
-        }
-        Format::Dense(dtype) => {
-            assert!(tile.bytes.len() >= cols * LANES * dtype.block_bytes());
-        }
-    }
+    x.check(format, tile, sums.len());
     for quarter in 0..LANES / WIDTH {
         // SAFETY: the bounds above.
         unsafe { quarter_tile(format, tile, quarter, x, sums) };

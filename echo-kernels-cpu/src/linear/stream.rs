@@ -1,7 +1,9 @@
 //! Asking for memory before it is needed: weights to read, and lines that another core holds.
+//!
+//! Only x86-64 asks; what it would bring elsewhere was not measured.
 
 use super::format::LINE;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "x86_64")]
 use std::arch::asm;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -39,12 +41,7 @@ fn ask_to_read(line: *const u8) {
     unsafe {
         _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
-    // SAFETY: as above.
-    #[cfg(target_arch = "aarch64")]
-    unsafe {
-        asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
 }
 
@@ -56,12 +53,7 @@ fn ask_to_write(line: *const u8) {
     unsafe {
         asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags));
     }
-    // SAFETY: as above; every processor knows it.
-    #[cfg(target_arch = "aarch64")]
-    unsafe {
-        asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
 }
 

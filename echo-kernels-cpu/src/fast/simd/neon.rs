@@ -78,7 +78,7 @@ impl Simd for Neon {
         let power = each!(vreinterpretq_f32_s32(power));
         each!(vmulq_f32(v, power))
     }
-    /// The processors that have this instruction set read ahead well by themselves.
+    /// Nothing: what it would bring was not measured.
     #[inline(always)]
     fn prefetch(_: *const f32) {}
     #[inline(always)]
