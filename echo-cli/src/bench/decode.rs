@@ -78,9 +78,10 @@ pub(crate) fn measure(
         ProgressStyle::with_template("decoding {bar:30} {pos}/{len} runs {elapsed} {msg}")
             .expect("the template is right"),
     );
-    let mut reference: Option<Vec<Vec<Token>>> = None;
+    let mut reference: Vec<Vec<Token>> = Vec::new();
     let mut decoded = Vec::new();
     for &concurrency in &plan.concurrency {
+        let requests = &enough(requests, concurrency)[..];
         let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
         for _ in 0..plan.repeat {
             for (row, samples) in rows.iter().zip(&mut samples) {
@@ -89,7 +90,10 @@ pub(crate) fn measure(
                 bar.inc(1);
             }
         }
-        let reference = reference.get_or_insert_with(|| samples[0][0].tokens.clone());
+        // What was answered at another concurrency before must be answered so again.
+        let new = samples[0][0].tokens.iter().skip(reference.len()).cloned();
+        reference.extend(new);
+        let reference = &reference[..requests.len()];
         let plain: Vec<f64> = samples[0].iter().map(Sample::tokens_per_s).collect();
         for (row, samples) in rows.iter().zip(&samples) {
             decoded.push(summarise(row, concurrency, samples, &plain, reference));
@@ -123,9 +127,9 @@ fn estimate(plan: &Plan, requests: &[Request], forward: &[Forward]) -> Duration 
     let prompts: usize = requests.iter().map(|request| request.prompt.len()).sum();
     let widest = forward.iter().map(|f| f.rows).max().unwrap_or(1);
     let run = |concurrency: usize| {
-        let at_once = concurrency.min(requests.len()).max(1);
-        let steps = (requests.len() * plan.max_tokens).div_ceil(at_once);
-        steps as f64 * us(at_once) + prompts.div_ceil(widest) as f64 * us(widest)
+        let n = requests.len().max(concurrency);
+        let steps = (n * plan.max_tokens).div_ceil(concurrency.max(1));
+        steps as f64 * us(concurrency) + prompts.div_ceil(widest) as f64 * us(widest)
     };
     let runs = (plan.repeat * plan.rows.len()) as f64;
     Duration::from_secs_f64(plan.concurrency.iter().map(|&c| run(c)).sum::<f64>() * runs / 1e6)
@@ -146,6 +150,16 @@ pub(crate) fn requests(
         Ok(Request { sampling, stops, ..Request::new(tokens) })
     };
     prompts.iter().enumerate().map(request).collect()
+}
+
+/// The requests, over again with other seeds until `concurrency` of them can run at once.
+fn enough(requests: &[Request], concurrency: usize) -> Vec<Request> {
+    let n = requests.len().max(concurrency);
+    let with_seed = |(i, request): (usize, &Request)| {
+        let sampling = Sampling { seed: i as u64, ..request.sampling.clone() };
+        Request { sampling, ..request.clone() }
+    };
+    requests.iter().cycle().take(n).enumerate().map(with_seed).collect()
 }
 
 /// Answers all requests, `concurrency` at a time.
@@ -348,5 +362,21 @@ pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
             "exact",
         ];
         table::print(&head, &decoded.iter().filter(of).map(cells).collect::<Vec<_>>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_requests_run_at_once_as_the_table_says() {
+        let prompts = [Request::new(vec![7]), Request::new(vec![8])];
+        let asked = |concurrency| {
+            let key = |r: &Request| (r.prompt[0], r.sampling.seed);
+            enough(&prompts, concurrency).iter().map(key).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(1), [(7, 0), (8, 1)]);
+        assert_eq!(asked(3), [(7, 0), (8, 1), (7, 2)]);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Take the first this many prompts; a few of each category if not given
     #[arg(long)]
     limit: Option<usize>,
-    /// Concurrent requests to measure at
+    /// Concurrent requests to measure at; where there are fewer prompts, they are asked again
     #[arg(short, long, value_delimiter = ',', default_values_t = [1, 4, 16])]
     concurrency: Vec<usize>,
     /// Tokens generated for each prompt

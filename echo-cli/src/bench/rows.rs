@@ -75,11 +75,11 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
             drafter: format!("{}{UNALIGNED}", args.drafter),
             ..row("topn-unaligned", "the same without the request's noise", "always", "topn")
         },
-        quick("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
+        row("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
         row("opt-tree", "OPT-Tree: levels while they gain", &sized("opt-tree"), "opt-tree"),
         row("talon", "TALON: whatever is nearly as likely as the best", &sized("talon"), "talon"),
         row("tetris", "TETRIS: three rows a request, pooled", "always", "tetris:3"),
-        quick("dcut", "D-cut: the best of four cuts by measured time", "always", "dcut"),
+        row("dcut", "D-cut: the best of four cuts by measured time", "always", "dcut"),
         row("ema", "one depth by the average of accepted drafts", "ema", "ema"),
         quick("echo", "ECHO: sparse gate, elastic budget", "sparse:1=0.3,3=0.3", "echo"),
         row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
