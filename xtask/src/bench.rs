@@ -21,8 +21,10 @@ pub(crate) fn run(flags: &Bench) -> Outcome {
 }
 
 fn program(args: &[String]) -> Command {
-    let mut command = cargo(&["run", "--release", "--package", "echo-cli"]);
-    command.args(["--bin", "echo-llm", "--", "bench"]).args(args);
+    // Without a package, as people start it: with one, cargo chooses other features of what it
+    // depends on and builds all of that once more.
+    let mut command = cargo(&["run", "--release", "--bin", "echo-llm", "--", "bench"]);
+    command.args(args);
     command
 }
 
@@ -45,7 +47,7 @@ mod tests {
         let args = ["--full".to_owned(), "--policy=auto".to_owned()];
         assert_eq!(
             show(&program(&args)),
-            "cargo run --release --package echo-cli --bin echo-llm -- bench --full --policy=auto"
+            "cargo run --release --bin echo-llm -- bench --full --policy=auto"
         );
         assert_eq!(show(&criterion(&[])), "cargo bench --workspace --benches");
         assert_eq!(
