@@ -25,7 +25,7 @@ impl Exact {
     }
 
     /// Expected tokens per microsecond of `plan`, its drafted rows counted at their price with the
-    /// margin.
+    /// margin, and prompt rows not at all.
     pub fn rate(&self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> f64 {
         let GoodputParams { cost, survival } = &self.params;
         let times = cost.under(&budget.load);
@@ -34,10 +34,10 @@ impl Exact {
             .filter(|&n| n >= tree.roots())
             .map(|n| times.chance(survival, path_score(tree, n)))
             .sum();
-        let rows = budget.load.context_rows + plan.len();
-        let plain_us = times.verify_us(budget.load.context_rows + tree.roots());
-        let rows_us = plain_us + MARGIN * (times.verify_us(rows) - plain_us);
-        let us = times.host_us() + times.drafted_us(tree) + rows_us;
+        let behind_prompts = |rows: usize| times.verify_us(budget.load.context_rows + rows);
+        let drafted_us = MARGIN * (behind_prompts(plan.len()) - behind_prompts(tree.roots()));
+        let plain_us = times.host_us() + times.verify_us(tree.roots());
+        let us = plain_us + times.drafted_us(tree) + drafted_us;
         (tree.roots() as f64 + tokens) / us
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! All nodes of the batch are ranked by their chance to be accepted, `p(n) = survival(S(n))`. With
 //! the best `B` of them verified, a step yields `E(B) = R + Σ p` tokens (each of the `R` sequences
-//! commits one token in any case) and takes `T(B)`: host, draft passes already spent, and the
-//! measured target forward, whose growth over that of the roots alone counts `MARGIN` times. The
-//! plan is the best `B` for `B = argmax E(B) / T(B)`. After vLLM's adaptive verification, for
-//! trees.
+//! commits one token in any case) and takes `T(B)`: host, draft passes already spent, the measured
+//! forward of the roots, and `MARGIN` times what the drafted rows add to it. The plan is the best
+//! `B` for `B = argmax E(B) / T(B)`. After vLLM's adaptive verification, for trees.
+//!
+//! Prompt rows in the same forward are read whether anybody drafts or not. Where drafted rows begin
+//! on the curve is theirs to say, but their time is not counted: against it the few tokens of a
+//! step look so dear that almost any row would be taken.
 //!
 //! On a staircase only the edges of buckets can be optimal, and the slots up to an edge are free:
 //! they are filled with the next best nodes. On an even curve `E / T` has one peak between two
@@ -63,7 +66,7 @@ impl Solver for Goodput {
         }
         let base = budget.load.context_rows + roots;
         let spent_us = times.host_us() + times.drafted_us(tree);
-        let fixed_us = spent_us - (MARGIN - 1.0) * times.verify_us(base);
+        let fixed_us = spent_us + times.verify_us(roots) - MARGIN * times.verify_us(base);
         let rate = Rate { tokens: &self.tokens, cost, times, fixed_us, base };
         for &key in &keys[..rate.peak()] {
             plan.keep(node(key));
@@ -77,8 +80,8 @@ struct Rate<'a> {
     tokens: &'a [f64],
     cost: &'a CostTable,
     times: Times<'a>,
-    /// Microseconds that no choice changes: those before the target's forward, less what the margin
-    /// adds to the roots' own.
+    /// Microseconds that no choice changes: those before the target's forward and the roots' own,
+    /// less the price of the rows before any drafted node.
     fixed_us: f64,
     /// Rows of the forward before any drafted node.
     base: usize,
@@ -181,6 +184,18 @@ mod tests {
         check(hinge(9), 0, all);
         // Prompt rows eat into the free ones.
         check(hinge(9), 6, tree);
+    }
+
+    /// A forward that is long because of a prompt does not make rows cheap.
+    #[test]
+    fn time_of_prompts_is_no_reason_to_draft() {
+        let tree = "
+            seq 0: 1 *
+              2 -0.25 *
+                3 -0.5 *
+                  4 -3
+              5 -4";
+        check(hinge(1), 1000, tree);
     }
 
     #[test]

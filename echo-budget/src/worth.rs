@@ -9,7 +9,8 @@
 //! those sequences alone that add to it. The rest is closed, also to what a look-up in the text
 //! finds for nothing: left open it lost more in rows than it brought as soon as a few requests ran.
 //!
-//! Rows and passes count `MARGIN` times what they cost.
+//! Rows and passes count `MARGIN` times what they cost. Prompt rows in the same forward decide how
+//! dear a further row is, not `rate`: they are read in any case.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
@@ -74,7 +75,7 @@ impl Gate for Worth {
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
         let n = frontier.seqs().count().max(1);
         let base = load.context_rows + load.n_seqs;
-        let rate = load.n_seqs as f64 / (times.host_us() + times.verify_us(base));
+        let rate = load.n_seqs as f64 / (times.host_us() + times.verify_us(load.n_seqs));
         // A curve may be flat for some rows and rise later: the price is that of one row for all.
         let rows = base + depth * n;
         let row_us = (times.verify_us(rows + n) - times.verify_us(rows)).max(0.0) / n as f64;
@@ -118,12 +119,16 @@ mod tests {
 
     /// Children left to the nodes of the last level, each of which had two.
     fn left(gate: &Worth, n_seqs: usize, text: &str) -> Vec<u32> {
+        left_under(gate, Load { n_seqs, ..Load::default() }, text)
+    }
+
+    fn left_under(gate: &Worth, load: Load, text: &str) -> Vec<u32> {
         let drawing = Drawing::parse(text).expect("a tree");
         let frontier = drawing.tree.view().frontier();
         let mut keep = Keep::default();
         keep.reset(frontier.nodes().len());
         (0..keep.len()).for_each(|i| keep.open(i, 2));
-        gate.narrow(frontier, Load { n_seqs, ..Load::default() }, &mut keep);
+        gate.narrow(frontier, load, &mut keep);
         keep.as_slice().to_vec()
     }
 
@@ -134,6 +139,12 @@ mod tests {
         assert_eq!(left(&worth(400.0, 1.0), 1, "seq 0: 1"), [0]);
         // The rows count too.
         assert_eq!(left(&worth(300.0, 200.0), 1, "seq 0: 1"), [0]);
+    }
+
+    #[test]
+    fn a_prompt_in_the_forward_makes_no_level_cheap() {
+        let load = Load { n_seqs: 1, context_rows: 1000, ..Load::default() };
+        assert_eq!(left_under(&worth(400.0, 1.0), load, "seq 0: 1"), [0]);
     }
 
     #[test]
