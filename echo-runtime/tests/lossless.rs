@@ -7,69 +7,17 @@
 
 mod testkit;
 
-use echo_budget::{
-    CostTable, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Fair, FairParams, Goodput,
-    GoodputParams, Hinge, OptTree, OptTreeParams, Survival, Talon, TalonParams, Tetris,
-    TetrisParams, TopN, TopNParams, Uniform, Width,
-};
-use echo_core::{Gate, Solver};
-use echo_gate::{
-    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
-};
+use echo_gate::Always;
 use echo_model::sim::{SimDrafter, SimOptions, SimTarget};
 use echo_runtime::FinishReason;
 use testkit::bent::{Bend, BentTarget};
 use testkit::episode::{Episode, Run};
 use testkit::oracle;
+use testkit::policies::{GATES, SOLVERS};
 use testkit::solvers::Greedy;
 
 /// Episodes for each pair of a gate and a solver.
 const EPISODES: u64 = 700;
-
-type Gates = [(&'static str, fn() -> Box<dyn Gate>); 5];
-type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 10];
-
-const GATES: Gates = [
-    ("always", || Box::new(Always)),
-    ("fixed", || Box::new(Fixed::new(FixedParams { tau: 0.3 }).expect("in range"))),
-    ("dense", || {
-        Box::new(Dense::new(DenseParams { tau: vec![0.1, 0.2, 0.3, 0.4] }).expect("in range"))
-    }),
-    ("sparse", || {
-        let thresholds = vec![Threshold { depth: 1, tau: 0.4 }, Threshold { depth: 3, tau: 0.2 }];
-        Box::new(Sparse::new(SparseParams { thresholds }).expect("in range"))
-    }),
-    ("ddd", || Box::new(Ddd::new(DddParams { depths: vec![1, 3], tau: 0.5 }).expect("in range"))),
-];
-
-const SOLVERS: Solvers = [
-    ("uniform", || Box::new(Uniform::default())),
-    ("topn", || Box::new(TopN::new(TopNParams { n: 7 }))),
-    ("echo", || {
-        let width = Width::Ratio { mu: 0.1, most: 3 };
-        let params = EchoParams { seed: 2, width };
-        Box::new(Echo::new(params).expect("in range"))
-    }),
-    ("goodput", || Box::new(goodput())),
-    ("goodput, fair", || Box::new(Fair::new(goodput(), FairParams { within: 3 }))),
-    ("opt-tree", || Box::new(OptTree::new(OptTreeParams { n: 7, delta: 0.1 }).expect("in range"))),
-    ("talon", || Box::new(Talon::new(TalonParams { n: 7, mu: 0.1 }).expect("in range"))),
-    ("tetris", || Box::new(Tetris::new(TetrisParams { k: 2, seqs_min: 3 }))),
-    ("dcut", || Box::new(DCut::new(DCutParams { cost: cost() }))),
-    ("ema", || {
-        let ladders = vec![(1, vec![1, 2, 3]), (3, vec![0, 2])];
-        Box::new(Ema::new(EmaParams { ladders }).expect("they ascend"))
-    }),
-];
-
-fn cost() -> CostTable {
-    let hinge = Hinge { ar_us: 100.0, gamma: 0.05, rows_knee: 6 };
-    CostTable::hinge(hinge).expect("a knee of 6 rows")
-}
-
-fn goodput() -> Goodput {
-    Goodput::new(GoodputParams { cost: cost(), survival: Survival::identity() })
-}
 
 /// What differs between an episode's answers and the oracle's, if anything does.
 fn difference(episode: &Episode, run: &Run) -> Option<String> {
@@ -151,6 +99,11 @@ fn sparse_changes_nothing() {
 #[test]
 fn ddd_changes_nothing() {
     check(4);
+}
+
+#[test]
+fn auto_changes_nothing() {
+    check(5);
 }
 
 /// The comparison above must see each of these bugs within a few dozen episodes, by the answers

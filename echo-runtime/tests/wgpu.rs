@@ -13,8 +13,9 @@ use echo_model::{Checkpoint, LlamaTarget, NgramDrafter, NgramOptions, Tokenizer}
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
 use std::sync::Arc;
 use testkit::episode::Dice;
+use testkit::policies::{GATES, SOLVERS};
 use testkit::solvers::Greedy;
-use testkit::tiny::{self, Who, answers, requests};
+use testkit::tiny::{self, Who, answers, requests, under};
 use testkit::vocab::SmallVocab;
 
 /// Whether there is a device for the test `name`. Without one it is skipped, which is printed;
@@ -58,6 +59,29 @@ fn speculation_changes_no_bit() {
     }
     let enough = accepted_by.iter().all(|&accepted| accepted > 30);
     assert!(enough, "{drafters:?} had {accepted_by:?} tokens accepted");
+}
+
+/// Every gate, and every solver, with what the text repeats and with a head.
+#[test]
+fn no_policy_changes_a_bit() {
+    if !there_is_one("no_policy_changes_a_bit") {
+        return;
+    }
+    let model = TinyModel::new(TinyShape::usual(DType::Q4_1), 7);
+    let requests = &requests(&mut Dice::new(7), 32)[..3];
+    let kernels = open(&WgpuOptions::default());
+    let plain = answers(&kernels, &model, requests, Who::Nobody, Options::default()).0;
+    let by_gate = GATES.iter().map(|gate| (gate, &SOLVERS[0]));
+    let by_solver = SOLVERS.iter().map(|solver| (&GATES[0], solver));
+    for ((gate_name, gate), (solver_name, solver)) in by_gate.chain(by_solver) {
+        for who in [Who::Ngram, Who::Eagle] {
+            let policy = (gate(), solver());
+            let (drafted, accepted) =
+                under(policy, &kernels, &model, requests, who, Options::default());
+            assert_eq!(plain, drafted, "{gate_name}, {solver_name}, {who:?}");
+            assert!(accepted > 0, "{gate_name}, {solver_name}, {who:?}: nothing accepted");
+        }
+    }
 }
 
 #[test]

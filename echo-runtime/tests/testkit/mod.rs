@@ -7,6 +7,7 @@ pub(crate) mod episode;
 #[path = "../../../echo-model/tests/files/support.rs"]
 pub(crate) mod model;
 pub(crate) mod oracle;
+pub(crate) mod policies;
 pub(crate) mod sabotage;
 pub(crate) mod solvers;
 pub(crate) mod tiny;

@@ -74,12 +74,23 @@ pub(crate) fn answers(
     who: Who,
     options: Options,
 ) -> (Answers, usize) {
+    under((Box::new(Always), Box::new(Greedy)), kernels, model, requests, who, options)
+}
+
+/// The same under a gate and a solver.
+pub(crate) fn under(
+    (gate, solver): (Box<dyn Gate>, Box<dyn Solver>),
+    kernels: &Arc<dyn Kernels>,
+    model: &TinyModel,
+    requests: &[Request],
+    who: Who,
+    options: Options,
+) -> (Answers, usize) {
     let seqs_max = if who == Who::Nobody { 1 } else { limits().seqs_max };
     let limits = Limits { seqs_max, ..limits() };
     let mut target =
         LlamaTarget::new(Arc::clone(kernels), model, &limits).expect("a tiny model loads");
     let drafter = who.drafter(kernels, model, &mut target, &limits);
-    let (gate, solver): (Box<dyn Gate>, Box<dyn Solver>) = (Box::new(Always), Box::new(Greedy));
     let parts =
         Parts { target: Box::new(target), drafter, gate, solver, vocab: Arc::new(SmallVocab) };
     let mut engine = Engine::new(parts, limits, options).expect("the limits are legal");
