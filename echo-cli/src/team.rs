@@ -167,6 +167,9 @@ fn drafter(
     let (name, is_aligned) = name.strip_suffix(UNALIGNED).map_or((name, true), |n| (n, false));
     let (name, path) = name.split_once(':').map_or((name, None), |(n, p)| (n, Some(p)));
     let head = match (name, path) {
+        ("none" | "ngram", None) if !is_aligned => {
+            bail!("drafter `{name}{UNALIGNED}`: only a head is aligned; name one, or `{name}`")
+        }
         ("none", None) => return Ok(Box::new(NoDraft)),
         ("ngram", None) => return Ok(ngram()),
         ("auto", None) => match shipped()? {

@@ -90,7 +90,7 @@ impl Compared {
         Compared {
             name: row.name.clone(),
             temperature,
-            concurrency,
+            concurrency: concurrency.min(reference.len()),
             texts: reference.len(),
             tokens: own.iter().map(Vec::len).sum(),
             differing: (0..reference.len().max(own.len())).filter(differs).collect(),
@@ -128,7 +128,8 @@ mod tests {
         let row = &rows(&flags, &[]).expect("known rows")[0];
         let reference = [vec![1, 2], vec![3], vec![4, 5], vec![6]];
         let own = [vec![1, 2], vec![3, 9], vec![4, 6]];
-        assert_eq!(Compared::new(row, 0.0, 1, &reference, &own).differing, [1, 2, 3]);
+        let compared = Compared::new(row, 0.0, 32, &reference, &own);
+        assert_eq!((compared.concurrency, compared.differing), (4, vec![1, 2, 3]));
         assert!(Compared::new(row, 0.0, 1, &reference, &reference).differing.is_empty());
     }
 
