@@ -13,9 +13,8 @@ use echo_model::{Checkpoint, LlamaTarget, NgramDrafter, NgramOptions, Tokenizer}
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
 use std::sync::Arc;
 use testkit::episode::Dice;
-use testkit::policies::{GATES, SOLVERS};
 use testkit::solvers::Greedy;
-use testkit::tiny::{self, Who, answers, requests, under};
+use testkit::tiny::{self, requests};
 use testkit::vocab::SmallVocab;
 
 /// Whether there is a device for the test `name`. Without one it is skipped, which is printed;
@@ -40,47 +39,19 @@ fn speculation_changes_no_bit() {
     if !there_is_one("speculation_changes_no_bit") {
         return;
     }
+    // Both shapes of sums, that of GPUs and that of processors.
+    let with = |nth: usize| {
+        let segments = Some(if nth.is_multiple_of(2) { 8 } else { 1 });
+        open(&WgpuOptions { segments, ..WgpuOptions::default() })
+    };
     let dtypes = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4_1];
-    let drafters = [Who::Ngram, Who::Eagle, Who::Hybrid];
-    let mut accepted_by = [0; 3];
-    for (seed, dtype) in dtypes.into_iter().enumerate() {
-        let model = TinyModel::new(TinyShape::usual(dtype), seed as u64);
-        let requests = requests(&mut Dice::new(seed as u64), 32);
-        // Both shapes of sums, that of GPUs and that of processors.
-        let segments = Some(if seed % 2 == 0 { 8 } else { 1 });
-        let options = WgpuOptions { segments, ..WgpuOptions::default() };
-        let plain = answers(&open(&options), &model, &requests, Who::Nobody, Options::default());
-        for (who, accepted_in_all) in drafters.iter().zip(&mut accepted_by) {
-            let chunked = Options { prompt_rows_max: 7, ..Options::default() };
-            let (drafted, accepted) = answers(&open(&options), &model, &requests, *who, chunked);
-            assert_eq!(plain.0, drafted, "{dtype}, {who:?}");
-            *accepted_in_all += accepted;
-        }
-    }
-    let enough = accepted_by.iter().all(|&accepted| accepted > 30);
-    assert!(enough, "{drafters:?} had {accepted_by:?} tokens accepted");
+    tiny::speculation_changes_no_bit(&dtypes, 6, with);
 }
 
-/// Every gate, and every solver, with what the text repeats and with a head.
 #[test]
 fn no_policy_changes_a_bit() {
-    if !there_is_one("no_policy_changes_a_bit") {
-        return;
-    }
-    let model = TinyModel::new(TinyShape::usual(DType::Q4_1), 7);
-    let requests = &requests(&mut Dice::new(7), 32)[..3];
-    let kernels = open(&WgpuOptions::default());
-    let plain = answers(&kernels, &model, requests, Who::Nobody, Options::default()).0;
-    let by_gate = GATES.iter().map(|gate| (gate, &SOLVERS[0]));
-    let by_solver = SOLVERS.iter().map(|solver| (&GATES[0], solver));
-    for ((gate_name, gate), (solver_name, solver)) in by_gate.chain(by_solver) {
-        for who in [Who::Ngram, Who::Eagle] {
-            let policy = (gate(), solver());
-            let (drafted, accepted) =
-                under(policy, &kernels, &model, requests, who, Options::default());
-            assert_eq!(plain, drafted, "{gate_name}, {solver_name}, {who:?}");
-            assert!(accepted > 0, "{gate_name}, {solver_name}, {who:?}: nothing accepted");
-        }
+    if there_is_one("no_policy_changes_a_bit") {
+        tiny::no_policy_changes_a_bit(&open(&WgpuOptions::default()));
     }
 }
 

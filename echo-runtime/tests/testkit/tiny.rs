@@ -1,13 +1,14 @@
 //! Tiny random models decoded on a real backend, by drafter.
 
 use super::episode::Dice;
+use super::policies::{GATES, SOLVERS};
 use super::solvers::Greedy;
 use super::vocab::SmallVocab;
-use echo_core::{Drafter, Gate, Kernels, Limits, Sampling, SeqId, Solver, Token};
+use echo_core::{DType, Drafter, Gate, Kernels, Limits, Sampling, SeqId, Solver, Token};
 use echo_gate::Always;
 use echo_model::eagle::EagleDrafter;
 use echo_model::hybrid::HybridDrafter;
-use echo_model::testkit::{TinyModel, tiny_head};
+use echo_model::testkit::{TinyModel, TinyShape, tiny_head};
 use echo_model::weights::Weights;
 use echo_model::{LlamaTarget, NgramDrafter, NgramOptions};
 use echo_runtime::{Engine, NoDraft, Options, Output, Parts, Request, Stops};
@@ -108,6 +109,51 @@ pub(crate) fn under(
         answers[id as usize].push((committed.token, committed.log_prob.to_bits()));
     }
     (answers, engine.totals().accepted)
+}
+
+/// Panics if drafts of any kind change a bit of what tiny models of `dtypes` say to the first
+/// `n_requests` of [`requests`], or if hardly a draft is accepted. `open` opens the device of a
+/// model.
+pub(crate) fn speculation_changes_no_bit(
+    dtypes: &[DType],
+    n_requests: usize,
+    open: impl Fn(usize) -> Arc<dyn Kernels>,
+) {
+    let drafters = [Who::Ngram, Who::Eagle, Who::Hybrid];
+    let mut accepted_by = [0; 3];
+    for (nth, &dtype) in dtypes.iter().enumerate() {
+        let model = TinyModel::new(TinyShape::usual(dtype), nth as u64);
+        let requests = &requests(&mut Dice::new(nth as u64), 32)[..n_requests];
+        let plain = answers(&open(nth), &model, requests, Who::Nobody, Options::default());
+        for (who, accepted_in_all) in drafters.iter().zip(&mut accepted_by) {
+            let chunked = Options { prompt_rows_max: 7, ..Options::default() };
+            let (drafted, accepted) = answers(&open(nth), &model, requests, *who, chunked);
+            assert_eq!(plain.0, drafted, "{dtype}, {who:?}");
+            *accepted_in_all += accepted;
+        }
+    }
+    let enough = dtypes.len() * n_requests;
+    let all = accepted_by.iter().all(|&accepted| accepted > enough);
+    assert!(all, "{drafters:?} had {accepted_by:?} tokens accepted, not {enough}");
+}
+
+/// Panics if a gate or a solver changes a bit on `kernels`, with what the text repeats or with a
+/// head.
+pub(crate) fn no_policy_changes_a_bit(kernels: &Arc<dyn Kernels>) {
+    let model = TinyModel::new(TinyShape::usual(DType::Q4_1), 7);
+    let requests = &requests(&mut Dice::new(7), 32)[..3];
+    let plain = answers(kernels, &model, requests, Who::Nobody, Options::default()).0;
+    let by_gate = GATES.iter().map(|gate| (gate, &SOLVERS[0]));
+    let by_solver = SOLVERS.iter().map(|solver| (&GATES[0], solver));
+    for ((gate_name, gate), (solver_name, solver)) in by_gate.chain(by_solver) {
+        for who in [Who::Ngram, Who::Eagle] {
+            let policy = (gate(), solver());
+            let options = Options::default();
+            let (drafted, accepted) = under(policy, kernels, &model, requests, who, options);
+            assert_eq!(plain, drafted, "{gate_name}, {solver_name}, {who:?}");
+            assert!(accepted > 0, "{gate_name}, {solver_name}, {who:?}: nothing accepted");
+        }
+    }
 }
 
 /// Six prompts that repeat themselves, greedy and sampled.

@@ -13,10 +13,11 @@
 #
 #   part           what it shows                                                    at most
 #   machine        device, driver, clocks, commit of the bundle
-#   conformance    every operation against its reference, and row purity              120 s
+#   conformance    every operation against its reference, and row purity              100 s
+#   episodes       tiny models, plain against drafted under every policy, to the bit   40 s
 #   memcheck       the same under compute-sanitizer, where it is found                 75 s
 #   racecheck      likewise, for races in shared memory                                75 s
-#   kernels        Llama-3.1-8B shape, BF16: one row against the bound by bytes,       120 s
+#   kernels        Llama-3.1-8B shape, BF16: one row against the bound by bytes,       100 s
 #                  1 to 256 rows against one row, products of 256 rows
 #   cublas         the products of 256 rows by PyTorch, where Python has it             30 s
 #   exactness      the default model, plain against drafted, 1 to 256 requests:        150 s
@@ -83,7 +84,8 @@ export -f machine cublas
 export here
 
 part machine 30 bash -c machine
-part conformance 120 "$here/echo/conformance" --test-threads=1 --nocapture
+part conformance 100 "$here/echo/conformance" --test-threads=1 --nocapture
+part episodes 40 "$here/echo/episodes" --test-threads=1 --nocapture on_a_device
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null); then
     some=(add embed gather_rows rms_norm rope_store silu_mul linear topk_logprob)
     part memcheck 75 "$sanitizer" --tool memcheck --error-exitcode 9 \
@@ -93,7 +95,7 @@ if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sa
 else
     say 'memcheck, racecheck: skipped, there is no compute-sanitizer'
 fi
-part kernels 120 "$here/echo/figures" "$here/echo/cubins"
+part kernels 100 "$here/echo/figures" "$here/echo/cubins"
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2> /dev/null; then
     part cublas 30 bash -c cublas
 else

@@ -55,17 +55,20 @@ pub(crate) fn run(flags: &BundleGpu) -> Outcome {
 }
 
 /// The programs, and the names they get.
-fn build() -> Outcome<[(PathBuf, &'static str); 3]> {
+fn build() -> Outcome<[(PathBuf, &'static str); 4]> {
     let kernels = ["--release", "--package", "echo-kernels-cuda"];
     let mut figures = cargo(&["build"]);
     figures.args(kernels).args(["--example", "figures"]);
     let mut suite = cargo(&["test", "--no-run"]);
     suite.args(kernels).args(["--test", "device"]);
+    let mut episodes = cargo(&["test", "--no-run", "--release", "--package", "echo-runtime"]);
+    episodes.args(["--test", "cuda"]);
     let mut program = cargo(&["build", "--release", "--package", "echo-cli"]);
     program.args(["--bin", "echo-llm"]);
     Ok([
         (built(figures, "figures")?, "figures"),
         (built(suite, "device")?, "conformance"),
+        (built(episodes, "cuda")?, "episodes"),
         (built(program, "echo-llm")?, "echo-llm"),
     ])
 }

@@ -1,0 +1,75 @@
+//! The promise of the engine on CUDA's kernels: speculative against plain, tokens and
+//! log-probability bits, in the software machine that the kernels' own tests use, and on a device
+//! where there is one.
+
+#[path = "../../echo-kernels-cuda/tests/emulated/driver.rs"]
+#[allow(dead_code)]
+mod driver;
+#[path = "../../echo-kernels-cuda/tests/emulated/library.rs"]
+#[allow(dead_code)]
+mod library;
+mod testkit;
+
+use driver::Emulated;
+use echo_core::{DType, Kernels};
+use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
+use echo_model::testkit::{TinyModel, TinyShape};
+use echo_runtime::Options;
+use library::Bug;
+use std::sync::Arc;
+use testkit::episode::Dice;
+use testkit::tiny::{self, Who};
+
+const DTYPES: [DType; 4] = [DType::BF16, DType::F16, DType::Q8_0, DType::Q4_1];
+
+/// A device. Without one the test `name` is skipped, which is printed, unless `ECHO_REQUIRE` names
+/// cuda; one that is there and does not open always fails.
+fn open(name: &str) -> Option<Arc<dyn Kernels>> {
+    match Cuda::open(&CudaOptions::default(), &mut |_| ()) {
+        Ok(cuda) => Some(Arc::new(CudaKernels::new(Box::new(cuda)))),
+        Err(error) => {
+            let required = std::env::var("ECHO_REQUIRE").is_ok_and(|names| names.contains("cuda"));
+            assert!(error.is_absent() && !required, "{name}: {error}");
+            eprintln!("skipped: {name}: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn speculation_changes_no_bit_on_a_device() {
+    let name = "speculation_changes_no_bit_on_a_device";
+    if open(name).is_some() {
+        tiny::speculation_changes_no_bit(&DTYPES, 6, |_| open(name).expect("it was there before"));
+    }
+}
+
+#[test]
+fn no_policy_changes_a_bit_on_a_device() {
+    if let Some(kernels) = open("no_policy_changes_a_bit_on_a_device") {
+        tiny::no_policy_changes_a_bit(&kernels);
+    }
+}
+
+fn in_software(machine: Emulated) -> Arc<dyn Kernels> {
+    Arc::new(CudaKernels::new(Box::new(machine)))
+}
+
+/// Threads, warps and blocks run in an order of their own for each model.
+#[test]
+fn speculation_changes_no_bit_in_software() {
+    tiny::speculation_changes_no_bit(&DTYPES, 2, |nth| in_software(Emulated::new(nth as u64)));
+}
+
+#[test]
+fn a_sum_that_knows_the_number_of_rows_is_seen_in_software() {
+    let (from, to) = ("squares = 0.0f", "squares = 1e-6f * gridDim.x");
+    let bug = Bug { stem: "rms_norm", from, to };
+    let model = TinyModel::new(TinyShape::usual(DType::Q8_0), 1);
+    let requests = &tiny::requests(&mut Dice::new(1), 32)[..1];
+    let said = |who| {
+        let kernels = in_software(Emulated::with_bug(0, bug));
+        tiny::answers(&kernels, &model, requests, who, Options::default()).0
+    };
+    assert_ne!(said(Who::Nobody), said(Who::Ngram));
+}
