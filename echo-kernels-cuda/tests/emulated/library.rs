@@ -1,5 +1,5 @@
 //! A kernel's source as a library of the host: compiled by the system's C++ compiler against
-//! `emulation.h`, with a bug planted if a test wants one.
+//! `builtins.h`, with a bug planted if a test wants one.
 
 use echo_kernels_cuda::source::{HEADERS, Source};
 use std::fmt::Write;
@@ -21,6 +21,13 @@ const OPTIONS: [&str; 9] = [
     "-Wall",
     "-Werror",
     "-Wno-unknown-pragmas",
+];
+
+/// The machine in software, beside this file.
+const MACHINE: [(&str, &str); 3] = [
+    ("emulation.h", include_str!("emulation.h")),
+    ("builtins.h", include_str!("builtins.h")),
+    ("launch.h", include_str!("launch.h")),
 ];
 
 /// A planted bug: what is changed in the source of a kernel or in the headers it includes.
@@ -64,7 +71,7 @@ pub(crate) fn compile(source: &Source, bug: Option<Bug>) -> PathBuf {
 
 /// The files the compiler reads, with `bug` in one of them. Panics if the bug does not apply.
 fn files(source: &Source, bug: Option<Bug>) -> Vec<(&'static str, String)> {
-    let mut program = format!("#include \"emulation.h\"\n{}\n", source.text);
+    let mut program = format!("#include \"builtins.h\"\n#include \"launch.h\"\n{}\n", source.text);
     for entry in source.entries {
         let _ = writeln!(
             program,
@@ -80,7 +87,7 @@ fn files(source: &Source, bug: Option<Bug>) -> Vec<(&'static str, String)> {
         let (_, text) = place.unwrap_or_else(|| panic!("{stem} has no `{from}`"));
         *text = text.replacen(from, to, 1);
     }
-    files.push(("emulation.h", include_str!("emulation.h").to_owned()));
+    files.extend(MACHINE.map(|(name, text)| (name, text.to_owned())));
     files
 }
 
