@@ -6,8 +6,8 @@
 //! `mean over r of max(0, p r - λ)` tokens to it: only rows that pay their price
 //! `λ = rate · T'(rows)` are taken, `rate` being plain decoding's tokens per microsecond at this
 //! load. The level is drafted while all that exceeds what the pass costs, `rate · T_draft`, and for
-//! those sequences alone that add to it. The rest is closed, also to what a look-up in the text
-//! finds for nothing: left open it lost more in rows than it brought as soon as a few requests ran.
+//! those sequences alone that add to it. The rest forgoes the pass and keeps what a look-up in the
+//! text finds for nothing; whether its rows pay is for the solver to say.
 //!
 //! Rows and passes count `MARGIN` times what they cost. Prompt rows in the same forward decide how
 //! dear a further row is, not `rate`: they are read in any case.
@@ -31,7 +31,7 @@ pub struct WorthParams {
     pub ahead: Vec<Vec<f32>>,
 }
 
-/// Closes what doesn't pay. See the module.
+/// Forgoes passes that don't pay. See the module.
 #[derive(Clone, Debug)]
 pub struct Worth {
     params: WorthParams,
@@ -80,6 +80,8 @@ impl Gate for Worth {
         let rows = base + depth * n;
         let row_us = (times.verify_us(rows + n) - times.verify_us(rows)).max(0.0) / n as f64;
         let chance = f64::from(load.correction.chance);
+        // A pass goes on from the states of the one before; below a look-up there are none.
+        let goes_on = depth == 0 || tree.passes.get(depth - 1) != Some(&0);
         let (mut value, mut nodes) = (0.0, 0);
         for (_, own) in frontier.seqs() {
             let open = own.clone().filter(|&i| keep.passes(i - first));
@@ -92,11 +94,11 @@ impl Gate for Worth {
                 value += own_value;
                 nodes += count;
             } else {
-                own.for_each(|i| keep.narrow(i - first, 0));
+                own.for_each(|i| keep.forgo_pass(i - first));
             }
         }
-        if value <= MARGIN * rate * times.draft_us(nodes) {
-            frontier.nodes().for_each(|i| keep.narrow(i - first, 0));
+        if !goes_on || value <= MARGIN * rate * times.draft_us(nodes) {
+            frontier.nodes().for_each(|i| keep.forgo_pass(i - first));
         }
     }
 }
@@ -105,6 +107,7 @@ impl Gate for Worth {
 mod tests {
     use super::*;
     use crate::cost::{Between, Sample};
+    use echo_core::SuperTreeView;
     use echo_tree::Drawing;
 
     fn worth(draft_us: f64, row_us: f64) -> Worth {
@@ -117,7 +120,7 @@ mod tests {
             .expect("shares")
     }
 
-    /// Children left to the nodes of the last level, each of which had two.
+    /// Children that a pass may still bring the nodes of the last level, each of which had two.
     fn left(gate: &Worth, n_seqs: usize, text: &str) -> Vec<u32> {
         left_under(gate, Load { n_seqs, ..Load::default() }, text)
     }
@@ -129,7 +132,8 @@ mod tests {
         keep.reset(frontier.nodes().len());
         (0..keep.len()).for_each(|i| keep.open(i, 2));
         gate.narrow(frontier, load, &mut keep);
-        keep.as_slice().to_vec()
+        assert!(keep.as_slice().iter().all(|&n| n == 2), "what is for nothing stays open");
+        (0..keep.len()).map(|i| if keep.passes(i) { keep.children(i) } else { 0 }).collect()
     }
 
     #[test]
@@ -153,6 +157,21 @@ mod tests {
         assert_eq!(left(&worth(100.0, 1.0), 2, two), [2, 0]);
         // Of 100 sequences 99 are not drafted for; the pass costs 60 of their tokens.
         assert_eq!(left(&worth(600.0, 1.0), 100, two), [0, 0]);
+    }
+
+    #[test]
+    fn no_pass_goes_on_below_a_look_up() {
+        let drawing = Drawing::parse("seq 0: 1\n  2 -0.01").expect("a tree");
+        let passes = |before| {
+            let tree = SuperTreeView { passes: &[before], ..drawing.tree.view() };
+            let mut keep = Keep::default();
+            keep.reset(1);
+            keep.open(0, 2);
+            let load = Load { n_seqs: 1, ..Load::default() };
+            worth(100.0, 1.0).narrow(tree.frontier(), load, &mut keep);
+            keep.n_passes()
+        };
+        assert_eq!((passes(1), passes(0)), (1, 0));
     }
 
     /// A level that is mostly useless pays where its few good rows can be picked.

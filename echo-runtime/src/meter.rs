@@ -63,7 +63,7 @@ pub struct StepStats {
     pub context_rows: usize,
     /// Nodes drafted.
     pub drafted: usize,
-    /// Draft passes: levels grown.
+    /// Levels grown, by draft passes or by what cost none.
     pub levels: usize,
     /// Sequences for which at least one drafted row was verified, step by step.
     pub drafts: usize,
