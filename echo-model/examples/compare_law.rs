@@ -1,4 +1,5 @@
-//! How far the fast kernels' next-token law is from an independent implementation's, over a text.
+//! How far the fast kernels' next-token law is from an independent implementation's, over a text,
+//! and how well either foretells it.
 //!
 //! `tests/golden/logits.py MODEL.gguf DIR` writes the other side; then
 //! `cargo run --release -p echo-model --example compare_law -- MODEL.gguf DIR`.
@@ -30,23 +31,41 @@ fn main() -> Result<(), Box<dyn Error>> {
         let kernels = CpuKernels::new(CpuOptions { activations, ..CpuOptions::default() });
         let mut target = LlamaTarget::new(Arc::new(kernels), &checkpoint, &law::LIMITS)?;
         let reference = File::open(Path::new(folder).join("reference.f32"))?;
-        let (agreed, kl) = compare(&mut target, &tokens, BufReader::new(reference))?;
+        let sums = compare(&mut target, &tokens, BufReader::new(reference))?;
         let n = tokens.len();
-        println!("{activations:?}: top-1 agrees at {agreed} of {n}, mean KL {:.2e}", kl / n as f64);
+        println!(
+            "{activations:?}: top-1 agrees at {} of {n}, mean KL {:.2e}, perplexity {:.3}, the \
+             reference's {:.3}",
+            sums.agreed,
+            sums.kl / n as f64,
+            (sums.surprise / sums.foretold as f64).exp(),
+            (sums.reference_surprise / sums.foretold as f64).exp(),
+        );
     }
     Ok(())
 }
 
-/// Positions where both sides hold the same token for the likeliest, and the sum of
-/// `KL(reference || ours)`.
+#[derive(Default)]
+struct Sums {
+    /// Positions where both sides hold the same token for the likeliest.
+    agreed: usize,
+    /// `KL(reference || ours)`.
+    kl: f64,
+    /// Tokens that a position before them foretells.
+    foretold: usize,
+    /// Negative log-probabilities of those, ours and the reference's.
+    surprise: f64,
+    reference_surprise: f64,
+}
+
 fn compare(
     target: &mut LlamaTarget,
     tokens: &[Token],
     mut reference: impl Read,
-) -> Result<(usize, f64), Box<dyn Error>> {
-    let (mut agreed, mut sum) = (0, 0.0);
+) -> Result<Sums, Box<dyn Error>> {
+    let mut sums = Sums::default();
     for window in tokens.chunks(WINDOW) {
-        for ours in law::log_probs(target, window) {
+        for (i, ours) in law::log_probs(target, window).into_iter().enumerate() {
             let mut bytes = vec![0; 4 * ours.len()];
             reference.read_exact(&mut bytes)?;
             let theirs =
@@ -55,10 +74,15 @@ fn compare(
             let best = |law: &[f32]| {
                 law.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|best| best.0)
             };
-            agreed += usize::from(best(&ours) == best(&theirs));
+            sums.agreed += usize::from(best(&ours) == best(&theirs));
+            if let Some(&next) = window.get(i + 1) {
+                sums.foretold += 1;
+                sums.surprise -= f64::from(ours[next as usize]);
+                sums.reference_surprise -= f64::from(theirs[next as usize]);
+            }
             let term = |(&p, &q): (&f32, &f32)| f64::from(p).exp() * (f64::from(p) - f64::from(q));
-            sum += theirs.iter().zip(&ours).map(term).sum::<f64>();
+            sums.kl += theirs.iter().zip(&ours).map(term).sum::<f64>();
         }
     }
-    Ok((agreed, sum))
+    Ok(sums)
 }

@@ -1,5 +1,6 @@
 //! What the process holds, as Linux tells it.
 
+use crate::heap;
 use std::fs;
 
 /// One look at the process.
@@ -7,7 +8,9 @@ use std::fs;
 pub(crate) struct Look {
     /// Requests that had ended by then.
     pub(crate) requests: usize,
-    /// Memory of its own, swapped out or not, in KiB.
+    /// On the heap, in KiB.
+    pub(crate) live_kib: u64,
+    /// Memory of its own, swapped out or not, in KiB: the heap, and what the allocator keeps.
     pub(crate) kib: u64,
     pub(crate) files: usize,
     pub(crate) threads: usize,
@@ -23,20 +26,21 @@ pub(crate) fn look(requests: usize) -> Option<Look> {
     let count = |folder| Some(fs::read_dir(folder).ok()?.count());
     Some(Look {
         requests,
+        live_kib: heap::live() as u64 / 1024,
         kib: kib("RssAnon:")? + kib("VmSwap:")?,
         files: count("/proc/self/fd")?,
         threads: count("/proc/self/task")?,
     })
 }
 
-/// MiB per 100,000 requests by least squares.
+/// MiB on the heap per 100,000 requests, by least squares.
 pub(crate) fn slope(looks: &[Look]) -> f64 {
     let n = looks.len() as f64;
     let mean = |of: fn(&Look) -> f64| looks.iter().map(of).sum::<f64>() / n;
-    let (x, y) = (mean(|look| look.requests as f64), mean(|look| look.kib as f64));
+    let (x, y) = (mean(|look| look.requests as f64), mean(|look| look.live_kib as f64));
     let (mut xy, mut xx) = (0.0, 0.0);
     for look in looks {
-        xy += (look.requests as f64 - x) * (look.kib as f64 - y);
+        xy += (look.requests as f64 - x) * (look.live_kib as f64 - y);
         xx += (look.requests as f64 - x).powi(2);
     }
     if xx == 0.0 { 0.0 } else { xy / xx * 100_000.0 / 1024.0 }

@@ -80,6 +80,7 @@ def main():
 
     if len(sys.argv) > 2:
         folder = pathlib.Path(sys.argv[2])
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokens.txt").write_text(" ".join(map(str, tokens)))
         with open(folder / "reference.f32", "wb") as out:
             for start in range(0, len(tokens), WINDOW):

@@ -49,7 +49,14 @@ pub(super) const TEST_EDGES: &[(&str, &[&str])] = &[
     // The engine is tested with every part in place.
     (
         "echo-runtime",
-        &["echo-model", "echo-gate", "echo-budget", "echo-kernels-cpu", "echo-kernels-wgpu"],
+        &[
+            "echo-model",
+            "echo-gate",
+            "echo-budget",
+            "echo-kernels-cpu",
+            "echo-kernels-cuda",
+            "echo-kernels-wgpu",
+        ],
     ),
 ];
 
