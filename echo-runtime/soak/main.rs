@@ -32,8 +32,8 @@ const SLOPE_MAX: f64 = 1.0;
 /// as it happens.
 const NOISE_KIB: u64 = 256;
 /// Growth of what the process holds that is laid to the allocator, which keeps pieces for each
-/// thread: one part in so many.
-const KEPT_PART: u64 = 8;
+/// thread, in KiB. Beyond it memory is lost that is not on the heap.
+const KEPT_KIB: u64 = 16 << 10;
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -337,7 +337,7 @@ fn report(tally: &Tally, looks: &[Look]) -> ExitCode {
         );
         let grown = last.live_kib.saturating_sub(first.live_kib);
         is_flat = (slope <= SLOPE_MAX || grown <= NOISE_KIB)
-            && last.kib <= first.kib + first.kib / KEPT_PART
+            && last.kib <= first.kib + KEPT_KIB
             && last.files <= first.files
             && last.threads <= first.threads;
     } else {
