@@ -182,19 +182,8 @@ mod tests {
                   4 -3 *
               5 -4 *";
         check(hinge(9), 0, all);
-        // Prompt rows eat into the free ones.
+        // Prompt rows eat into the free ones, and their time makes no row cheap.
         check(hinge(9), 6, tree);
-    }
-
-    /// A forward that is long because of a prompt does not make rows cheap.
-    #[test]
-    fn time_of_prompts_is_no_reason_to_draft() {
-        let tree = "
-            seq 0: 1 *
-              2 -0.25 *
-                3 -0.5 *
-                  4 -3
-              5 -4";
         check(hinge(1), 1000, tree);
     }
 

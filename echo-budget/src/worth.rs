@@ -73,6 +73,10 @@ impl Gate for Worth {
         let WorthParams { cost, survival, .. } = &self.params;
         let times = cost.under(&load);
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
+        // A pass goes on from the states of the one before; below a look-up there are none.
+        if depth > 0 && tree.passes.get(depth - 1) == Some(&0) {
+            return frontier.nodes().for_each(|i| keep.forgo_pass(i - first));
+        }
         let n = frontier.seqs().count().max(1);
         let base = load.context_rows + load.n_seqs;
         let rate = load.n_seqs as f64 / (times.host_us() + times.verify_us(load.n_seqs));
@@ -80,8 +84,6 @@ impl Gate for Worth {
         let rows = base + depth * n;
         let row_us = (times.verify_us(rows + n) - times.verify_us(rows)).max(0.0) / n as f64;
         let chance = f64::from(load.correction.chance);
-        // A pass goes on from the states of the one before; below a look-up there are none.
-        let goes_on = depth == 0 || tree.passes.get(depth - 1) != Some(&0);
         let (mut value, mut nodes) = (0.0, 0);
         for (_, own) in frontier.seqs() {
             let open = own.clone().filter(|&i| keep.passes(i - first));
@@ -97,7 +99,7 @@ impl Gate for Worth {
                 own.for_each(|i| keep.forgo_pass(i - first));
             }
         }
-        if !goes_on || value <= MARGIN * rate * times.draft_us(nodes) {
+        if value <= MARGIN * rate * times.draft_us(nodes) {
             frontier.nodes().for_each(|i| keep.forgo_pass(i - first));
         }
     }

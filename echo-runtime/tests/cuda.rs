@@ -40,7 +40,8 @@ fn open(name: &str) -> Option<Arc<dyn Kernels>> {
 fn speculation_changes_no_bit_on_a_device() {
     let name = "speculation_changes_no_bit_on_a_device";
     if open(name).is_some() {
-        tiny::speculation_changes_no_bit(&DTYPES, 6, |_| open(name).expect("it was there before"));
+        let again = |_, _| open(name).expect("it was there before");
+        tiny::speculation_changes_no_bit(&DTYPES, 6, again);
     }
 }
 
@@ -58,7 +59,7 @@ fn in_software(machine: Emulated) -> Arc<dyn Kernels> {
 /// Threads, warps and blocks run in an order of their own for each model.
 #[test]
 fn speculation_changes_no_bit_in_software() {
-    tiny::speculation_changes_no_bit(&DTYPES, 2, |nth| in_software(Emulated::new(nth as u64)));
+    tiny::speculation_changes_no_bit(&DTYPES, 2, |nth, _| in_software(Emulated::new(nth as u64)));
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn speculation_changes_no_bit() {
         return;
     }
     // Both shapes of sums, that of GPUs and that of processors.
-    let with = |nth: usize| {
+    let with = |nth: usize, _| {
         let segments = Some(if nth.is_multiple_of(2) { 8 } else { 1 });
         open(&WgpuOptions { segments, ..WgpuOptions::default() })
     };

@@ -112,22 +112,23 @@ pub(crate) fn under(
 }
 
 /// Panics if drafts of any kind change a bit of what tiny models of `dtypes` say to the first
-/// `n_requests` of [`requests`], or if hardly a draft is accepted. `open` opens the device of a
-/// model.
+/// `n_requests` of [`requests`], or if hardly a draft is accepted. `open` opens the device
+/// of the model of this number, for whoever drafts.
 pub(crate) fn speculation_changes_no_bit(
     dtypes: &[DType],
     n_requests: usize,
-    open: impl Fn(usize) -> Arc<dyn Kernels>,
+    open: impl Fn(usize, Who) -> Arc<dyn Kernels>,
 ) {
     let drafters = [Who::Ngram, Who::Eagle, Who::Hybrid];
     let mut accepted_by = [0; 3];
     for (nth, &dtype) in dtypes.iter().enumerate() {
         let model = TinyModel::new(TinyShape::usual(dtype), nth as u64);
         let requests = &requests(&mut Dice::new(nth as u64), 32)[..n_requests];
-        let plain = answers(&open(nth), &model, requests, Who::Nobody, Options::default());
+        let nobody = Who::Nobody;
+        let plain = answers(&open(nth, nobody), &model, requests, nobody, Options::default());
         for (who, accepted_in_all) in drafters.iter().zip(&mut accepted_by) {
             let chunked = Options { prompt_rows_max: 7, ..Options::default() };
-            let (drafted, accepted) = answers(&open(nth), &model, requests, *who, chunked);
+            let (drafted, accepted) = answers(&open(nth, *who), &model, requests, *who, chunked);
             assert_eq!(plain.0, drafted, "{dtype}, {who:?}");
             *accepted_in_all += accepted;
         }
