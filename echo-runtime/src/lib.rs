@@ -10,11 +10,12 @@
 //!
 //! Reading order: `step` (the page), `engine`, `ports`, `options`, `buffers`, `request`, `output`,
 //! `schedule`, `admit`, `batch`, `kv`, `pool`, `prefix`, `lay_out`, `specs`, `commit`, `text`,
-//! `penalties`, `meter`, `learning`, `guarded`, `recovery`, `handle`, `door`, `worker`,
-//! `stream`, `snapshot`, `sync`, `profile`.
+//! `penalties`, `meter`, `learning`, `guarded`, `isolated`, `aside`, `recovery`, `handle`, `door`,
+//! `worker`, `stream`, `snapshot`, `sync`, `profile`.
 #![forbid(unsafe_code)]
 
 mod admit;
+mod aside;
 mod batch;
 mod buffers;
 mod by_depth;
@@ -24,6 +25,7 @@ mod door;
 mod engine;
 mod guarded;
 mod handle;
+mod isolated;
 mod kv;
 mod lay_out;
 mod learning;
@@ -53,6 +55,7 @@ mod worker;
 pub use by_depth::ByDepth;
 pub use engine::Engine;
 pub use handle::Handle;
+pub use isolated::{IsolatedGate, IsolatedSolver};
 pub use kv::KvUse;
 pub use meter::{Stage, StepStats};
 pub use no_draft::NoDraft;

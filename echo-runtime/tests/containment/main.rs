@@ -8,8 +8,9 @@ mod testkit;
 
 use echo_core::DeviceError;
 use echo_model::sim::FailAt;
-use echo_runtime::FinishReason;
+use echo_runtime::{FinishReason, IsolatedGate, IsolatedSolver};
 use scene::{Crowd, Fate, Leaving, POLICY_TIME, PROMPT, Scene, Taken, VICTIM};
+use std::time::Duration;
 use testkit::sabotage::{BadGate, BadSolver, Plot, Vice, WORDS, hush};
 
 /// Runs of each point.
@@ -162,6 +163,20 @@ fn gates(vice: Vice) -> Scene {
     Scene { gate: Box::new(BadGate(vice)), ..Scene::default() }
 }
 
+/// What a policy does that never returns, and how long a thread of its own is waited for.
+const NEVER: Vice = Vice::Stall(Duration::MAX);
+const PATIENCE: Duration = Duration::from_millis(2);
+
+fn never_gates() -> Scene {
+    let gate = IsolatedGate::new(Box::new(BadGate(NEVER)), PATIENCE);
+    Scene { gate: Box::new(gate), ..Scene::default() }
+}
+
+fn never_solves() -> Scene {
+    let solver = IsolatedSolver::new(Box::new(BadSolver(NEVER)), PATIENCE);
+    Scene { solver: Box::new(solver), ..Scene::default() }
+}
+
 fn solves(vice: Vice) -> Scene {
     Scene { solver: Box::new(BadSolver(vice)), ..Scene::default() }
 }
@@ -171,15 +186,17 @@ fn is_off_soon(taken: &Taken) -> bool {
     taken.parts_off == N && (3 * N..5 * N).contains(&taken.policy_faults)
 }
 
-const PLUG_INS: [Point; 10] = [
+const PLUG_INS: [Point; 12] = [
     ("the draft model fails", |seed| drafts(seed % 9, Vice::Error), is_off_soon),
     ("the draft model panics", |seed| drafts(seed % 9, Vice::Panic), is_off_soon),
     ("the draft model makes tokens up", |seed| drafts(seed % 9, Vice::Rules), is_off_soon),
     ("the gate panics", |_| gates(Vice::Panic), is_off_soon),
     ("the gate stalls", |_| gates(Vice::Stall(2 * POLICY_TIME)), is_off_soon),
+    ("the gate never comes back", |_| never_gates(), is_off_soon),
     ("the gate opens what is closed", |_| gates(Vice::Rules), is_off_soon),
     ("the solver panics", |_| solves(Vice::Panic), is_off_soon),
     ("the solver stalls", |_| solves(Vice::Stall(2 * POLICY_TIME)), is_off_soon),
+    ("the solver never comes back", |_| never_solves(), is_off_soon),
     ("the solver breaks the rules", |_| solves(Vice::Rules), is_off_soon),
     (
         "slots are short",

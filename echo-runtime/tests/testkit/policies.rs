@@ -10,9 +10,14 @@ use echo_gate::{
     Always, Both, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
     Threshold,
 };
+use echo_runtime::{IsolatedGate, IsolatedSolver};
+use std::time::Duration;
 
-pub(crate) type Gates = [(&'static str, fn() -> Box<dyn Gate>); 6];
-pub(crate) type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 10];
+/// Time in which any policy comes back on the busiest machine.
+const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) type Gates = [(&'static str, fn() -> Box<dyn Gate>); 7];
+pub(crate) type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 11];
 
 pub(crate) const GATES: Gates = [
     ("always", || Box::new(Always)),
@@ -23,6 +28,7 @@ pub(crate) const GATES: Gates = [
     ("sparse", || Box::new(sparse())),
     ("ddd", || Box::new(Ddd::new(DddParams { depths: vec![1, 3], tau: 0.5 }).expect("in range"))),
     ("auto", || Box::new(Both(Box::new(sparse()), Box::new(worth())))),
+    ("sparse, isolated", || Box::new(IsolatedGate::new(Box::new(sparse()), SOON))),
 ];
 
 pub(crate) const SOLVERS: Solvers = [
@@ -43,6 +49,7 @@ pub(crate) const SOLVERS: Solvers = [
         let ladders = vec![(1, vec![1, 2, 3]), (3, vec![0, 2])];
         Box::new(Ema::new(EmaParams { ladders }).expect("they ascend"))
     }),
+    ("goodput, isolated", || Box::new(IsolatedSolver::new(Box::new(goodput()), SOON))),
 ];
 
 fn sparse() -> Sparse {
