@@ -1,23 +1,24 @@
 //! Layer 4: policies × concurrency on real prompts.
 
+use super::Plan;
+use super::decoded::Decoded;
 use super::forward::Forward;
 use super::prompts::Prompt;
 use super::rows::Row;
-use super::{Plan, table};
+use super::sample::Sample;
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
 use crate::registry;
 use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::Result;
-use echo_core::{Limits, Sampling, SeqId, Token, Vocab};
+use echo_core::{Limits, Sampling, Token};
 use echo_model::template::Message;
-use echo_runtime::{Engine, Options, Output, Parts, Request, Stage, StepStats, Stops};
+use echo_runtime::{Engine, Options, Parts, Request, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What all runs share.
 pub(crate) struct Setting<'a> {
@@ -27,41 +28,6 @@ pub(crate) struct Setting<'a> {
     pub(crate) plan: &'a Plan,
     /// By drafter.
     pub(crate) known: &'a BTreeMap<String, Known>,
-}
-
-/// One row at one concurrency.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Decoded {
-    pub(crate) name: String,
-    pub(crate) about: &'static str,
-    pub(crate) concurrency: usize,
-    /// Output tokens per second of each repetition, in the order they ran.
-    pub(crate) tokens_per_s: Vec<f64>,
-    /// Milliseconds per output token after the first, over all requests.
-    pub(crate) tpot_ms_p50: f64,
-    pub(crate) tpot_ms_p95: f64,
-    pub(crate) accepted_len: f64,
-    pub(crate) rows_per_step: f64,
-    pub(crate) wasted_rows: f64,
-    pub(crate) levels_per_step: f64,
-    /// Share of the time by stage.
-    pub(crate) share: Vec<(&'static str, f64)>,
-    /// Share of requests whose tokens are those of plain decoding.
-    pub(crate) exact_match: f64,
-    /// Median of the ratios to plain decoding, repetition by repetition.
-    pub(crate) speedup: f64,
-    /// The super-tree of one step, drawn; empty if that step drafted nothing.
-    #[serde(skip)]
-    pub(crate) tree: String,
-}
-
-/// What one run of all prompts gave.
-struct Sample {
-    tokens: Vec<Vec<Token>>,
-    elapsed: Duration,
-    tpot_ms: Vec<f64>,
-    stats: StepStats,
-    tree: String,
 }
 
 /// Runs every row at every concurrency; repetitions go round the rows, so that a slow moment of the
@@ -94,9 +60,8 @@ pub(crate) fn measure(
         let new = samples[0][0].tokens.iter().skip(reference.len()).cloned();
         reference.extend(new);
         let reference = &reference[..requests.len()];
-        let plain: Vec<f64> = samples[0].iter().map(Sample::tokens_per_s).collect();
-        for (row, samples) in rows.iter().zip(&samples) {
-            decoded.push(summarise(row, concurrency, samples, &plain, reference));
+        for (row, own) in rows.iter().zip(&samples) {
+            decoded.push(Decoded::of(row, concurrency, own, &samples[0], reference));
         }
     }
     bar.finish_and_clear();
@@ -175,7 +140,7 @@ fn run(
         engine.submit(request.clone())?;
     }
     let vocab = setting.loaded.tokenizer.as_ref();
-    let sample = drain(&mut engine, requests.len(), vocab)?;
+    let sample = Sample::take(&mut engine, requests.len(), vocab)?;
     team.take_back(&row.drafter, engine.into_parts());
     Ok(sample)
 }
@@ -221,148 +186,6 @@ pub(crate) fn assemble(
         engine.set_learner(learner);
     }
     Ok(engine)
-}
-
-/// The step whose super-tree is drawn: prompts are read by then.
-const DRAWN: usize = 12;
-
-fn drain(engine: &mut Engine, n: usize, vocab: &dyn Vocab) -> Result<Sample> {
-    let mut tokens = vec![Vec::new(); n];
-    let mut first: Vec<Option<Instant>> = vec![None; n];
-    let mut last = first.clone();
-    let (mut out, mut tree) = (Output::default(), String::new());
-    let start = Instant::now();
-    while !engine.is_idle() {
-        engine.step(&mut out)?;
-        let now = Instant::now();
-        for committed in &out.committed {
-            let SeqId(id) = committed.id;
-            tokens[id as usize].push(committed.token);
-            first[id as usize].get_or_insert(now);
-            last[id as usize] = Some(now);
-        }
-        out.clear();
-        if engine.totals().steps == DRAWN && engine.last_round().tree.levels() > 1 {
-            let round = engine.last_round();
-            let label = |token| String::from_utf8_lossy(vocab.bytes(token)).into_owned();
-            tree = echo_tree::draw(round.tree, Some(round.plan), Some(&label));
-        }
-    }
-    let elapsed = start.elapsed();
-    let gap = |i: usize| {
-        let time = last[i]? - first[i]?;
-        (tokens[i].len() > 1).then(|| time.as_secs_f64() * 1e3 / (tokens[i].len() - 1) as f64)
-    };
-    let tpot_ms = (0..n).filter_map(gap).collect();
-    Ok(Sample { tokens, elapsed, tpot_ms, stats: *engine.totals(), tree })
-}
-
-impl Sample {
-    fn tokens_per_s(&self) -> f64 {
-        self.stats.committed as f64 / self.elapsed.as_secs_f64()
-    }
-}
-
-fn summarise(
-    row: &Row,
-    concurrency: usize,
-    samples: &[Sample],
-    plain: &[f64],
-    reference: &[Vec<Token>],
-) -> Decoded {
-    let mut stats = StepStats::default();
-    for sample in samples {
-        stats.add(&sample.stats);
-    }
-    let mut tpot: Vec<f64> = samples.iter().flat_map(|s| s.tpot_ms.iter().copied()).collect();
-    tpot.sort_by(f64::total_cmp);
-    let tokens_per_s: Vec<f64> = samples.iter().map(Sample::tokens_per_s).collect();
-    let ratios = tokens_per_s.iter().zip(plain).map(|(own, plain)| own / plain).collect();
-    let equal =
-        |sample: &Sample| sample.tokens.iter().zip(reference).filter(|(a, b)| a == b).count();
-    let n = samples.len() * reference.len();
-    let steps = stats.steps.max(1) as f64;
-    let total = stats.total_time().as_secs_f64();
-    Decoded {
-        name: row.name.clone(),
-        about: row.about,
-        concurrency,
-        tpot_ms_p50: percentile(&tpot, 0.5),
-        tpot_ms_p95: percentile(&tpot, 0.95),
-        accepted_len: stats.mean_accepted_len(),
-        rows_per_step: (stats.seqs + stats.verified) as f64 / steps,
-        wasted_rows: stats.wasted() as f64 / steps,
-        levels_per_step: stats.levels as f64 / steps,
-        share: Stage::ALL
-            .map(|stage| (stage.name(), stats.time[stage as usize].as_secs_f64() / total))
-            .to_vec(),
-        exact_match: samples.iter().map(equal).sum::<usize>() as f64 / n as f64,
-        speedup: median(ratios),
-        tree: samples.iter().map(|s| s.tree.clone()).next_back().unwrap_or_default(),
-        tokens_per_s,
-    }
-}
-
-/// The median; the lower middle of an even number.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    percentile(&values, 0.5)
-}
-
-/// Of sorted values; NaN of none.
-fn percentile(sorted: &[f64], p: f64) -> f64 {
-    let last = sorted.len().wrapping_sub(1);
-    sorted.get((last as f64 * p) as usize).copied().unwrap_or(f64::NAN)
-}
-
-/// Prints a table per concurrency.
-pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
-    for &concurrency in &plan.concurrency {
-        println!(
-            "\ndecode: {concurrency} concurrent requests, {} tokens each, temperature {}\n",
-            plan.max_tokens, plan.temperature
-        );
-        let of = |d: &&Decoded| d.concurrency == concurrency;
-        let best = |kind: &str| {
-            let of_kind = decoded.iter().filter(of).filter(|d| d.name.starts_with(kind));
-            of_kind.max_by(|a, b| a.speedup.total_cmp(&b.speedup)).map(|d| d.name.clone())
-        };
-        let best = ["chain", "tree"].map(|kind| (kind, best(kind)));
-        let cells = |d: &Decoded| {
-            let kind = best.iter().find(|(_, name)| Some(&d.name) == name.as_ref());
-            let mark = kind.map_or(String::new(), |(kind, _)| format!(" (best {kind})"));
-            let spread =
-                |f: fn(f64, f64) -> f64, from| d.tokens_per_s.iter().copied().fold(from, f);
-            let stage = |name| d.share.iter().find(|s| s.0 == name).map_or(0.0, |s| 100.0 * s.1);
-            vec![
-                format!("{}{mark}", d.name),
-                format!("{:.1}", median(d.tokens_per_s.clone())),
-                format!("{:.1}–{:.1}", spread(f64::min, f64::MAX), spread(f64::max, 0.0)),
-                format!("{:.2}×", d.speedup),
-                format!("{:.2} / {:.2}", d.tpot_ms_p50, d.tpot_ms_p95),
-                format!("{:.2}", d.accepted_len),
-                format!("{:.1}", d.rows_per_step),
-                format!("{:.1}", d.wasted_rows),
-                format!("{:.1}", d.levels_per_step),
-                format!("{:.1} / {:.1}", stage("draft"), stage("verify")),
-                format!("{:.0} %", 100.0 * d.exact_match),
-            ]
-        };
-        let head = [
-            "row",
-            "tokens/s",
-            "spread",
-            "vs plain",
-            "ms/token p50 / p95",
-            "accepted",
-            "rows/step",
-            "wasted",
-            "levels",
-            "draft / verify %",
-            "exact",
-        ];
-        table::print(&head, &decoded.iter().filter(of).map(cells).collect::<Vec<_>>());
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The report as one page: tables and plots, nothing fetched from anywhere.
 
-use super::decode::{Decoded, median};
+use super::decoded::{Decoded, median};
 use super::forward::Forward;
 use super::plot::{self, Axes, Line};
 use super::report::Report;
@@ -60,7 +60,7 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         let length = lines(&|row| row.accepted_len);
         page.push_str(&plot::lines(&axes("Tokens per forward and request", "tokens"), &length)?);
     }
-    page.push_str("<table><tr><th>row<th>requests<th>tokens/s<th>spread<th>vs plain");
+    page.push_str("<table><tr><th>row<th>requests<th>tokens/s<th>spread<th>vs plain<th>while full");
     page.push_str("<th>accepted<th>rows/step<th>wasted<th>exact");
     for row in decoded {
         let least = row.tokens_per_s.iter().copied().fold(f64::MAX, f64::min);
@@ -73,12 +73,13 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         write!(
             page,
             "<tr><td title=\"{}\">{}<td>{}<td>{:.1}<td>{least:.1}–{most:.1}<td class={class}>\
-             {:.2}×<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
+             {:.2}×<td>{:.2}×<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
             escape(row.about),
             escape(&row.name),
             row.concurrency,
             median(row.tokens_per_s.clone()),
             row.speedup,
+            row.full_speedup,
             row.accepted_len,
             row.rows_per_step,
             row.wasted_rows,

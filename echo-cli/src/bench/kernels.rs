@@ -78,7 +78,7 @@ impl Timed {
             let start = Instant::now();
             self.wait().map(|()| start.elapsed().as_secs_f64() * 1e3)
         };
-        Ok(super::decode::median((0..31).map(wait).collect::<Result<_, _>>()?))
+        Ok(super::decoded::median((0..31).map(wait).collect::<Result<_, _>>()?))
     }
 
     /// Milliseconds and megabytes of each operation since the last call; `wait_ms` of each call are
@@ -217,7 +217,7 @@ pub(crate) fn measure(
                 continue;
             }
             let of = |name: usize| {
-                super::decode::median(rounds.iter().map(|round| round[name].0).collect())
+                super::decoded::median(rounds.iter().map(|round| round[name].0).collect())
             };
             let ms = NAMES.iter().enumerate().map(|(i, &name)| (name, of(i))).collect();
             let rate = |(i, &name): (usize, &&'static str)| (name, rounds[0][i].1 / of(i));

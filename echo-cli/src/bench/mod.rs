@@ -4,6 +4,7 @@
 //! decoding's, token by token; rows that lose are printed too.
 
 mod decode;
+mod decoded;
 mod exact;
 mod forward;
 mod host;
@@ -14,6 +15,7 @@ mod plot;
 pub(crate) mod prompts;
 mod report;
 pub(crate) mod rows;
+mod sample;
 pub(crate) mod table;
 mod traffic;
 
@@ -146,7 +148,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     // Of the rows with few requests the last, which is the most elaborate.
     let mut small = report.decode.iter().filter(|row| row.concurrency <= 4 && !row.tree.is_empty());
     report.tree = small.next_back().map(|row| row.tree.clone());
-    decode::print(&report.decode, &plan);
+    decoded::print(&report.decode, &plan);
     if args.peer.is_some() {
         report.peer = beside_peer(args, &setting, &mut team, &requests)?;
     }

@@ -3,7 +3,8 @@
 //! A Python program beside this file drives llama.cpp through `llama-cpp-python` and answers one
 //! request at a time; while one side works, the other sleeps.
 
-use super::decode::{Setting, assemble, median};
+use super::decode::{Setting, assemble};
+use super::decoded::median;
 use super::rows::{self, PLAIN, Row};
 use super::table;
 use crate::team::Team;

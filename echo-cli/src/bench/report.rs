@@ -1,7 +1,7 @@
 //! The report: machine, build, settings, every repetition.
 
 use super::Plan;
-use super::decode::Decoded;
+use super::decoded::Decoded;
 use super::forward::Forward;
 use super::host::Host;
 use super::html;

@@ -1,6 +1,6 @@
 //! What the operations of a forward must move at least, and how fast a device moves anything.
 
-use super::decode::median;
+use super::decoded::median;
 use anyhow::Result;
 use echo_core::port::{Data, Element, Heads, Mat, Stage, Weight};
 use echo_core::{Kernels, PackedView, TensorView};
