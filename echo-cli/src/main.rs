@@ -20,6 +20,7 @@ mod model;
 mod registry;
 mod reopen;
 mod replay;
+mod reserve;
 mod run;
 mod serve;
 mod setup;
@@ -28,6 +29,10 @@ mod times;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// `serve` fills its reserve.
+#[global_allocator]
+static MEMORY: reserve::Reserve = reserve::Reserve::new();
 
 /// Speculative decoding under load: one super-tree, one budget, the same text as without it.
 #[derive(Parser)]

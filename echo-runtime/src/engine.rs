@@ -100,6 +100,9 @@ impl Engine {
         let sequence =
             Sequence::new(id, request, context_max, &self.end_tokens).map_err(no_memory)?;
         self.buffers.specs.reserve(&sequence.penalties, &self.limits).map_err(no_memory)?;
+        if !(self.options.has_memory)() {
+            return Err(RejectReason::NoMemory);
+        }
         self.next_id += 1;
         self.queue.push_back(Box::new(sequence));
         Ok(id)

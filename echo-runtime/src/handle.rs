@@ -16,6 +16,7 @@ pub(crate) struct Shared {
     vocab: Arc<dyn Vocab>,
     limits: Limits,
     queue_max: usize,
+    has_memory: fn() -> bool,
     pub(crate) door: Door,
     pub(crate) is_alive: AtomicBool,
     tickets: AtomicU64,
@@ -40,6 +41,7 @@ impl Handle {
             vocab: Arc::clone(&engine.ports.vocab),
             limits: *engine.limits(),
             queue_max: engine.options.queue_max,
+            has_memory: engine.options.has_memory,
             door: Door::new(engine.limits().seqs_max + engine.options.queue_max),
             is_alive: AtomicBool::new(true),
             tickets: AtomicU64::new(0),
@@ -118,6 +120,12 @@ impl Handle {
     /// Requests that may wait for a place.
     pub fn queue_max(&self) -> usize {
         self.shared.queue_max
+    }
+
+    /// [`Options::has_memory`](crate::Options::has_memory), for those who can refuse a request
+    /// before it has cost anything.
+    pub fn has_memory(&self) -> bool {
+        (self.shared.has_memory)()
     }
 
     /// Counts and times of all steps so far.

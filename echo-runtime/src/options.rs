@@ -4,7 +4,7 @@ use echo_core::Load;
 use std::time::Duration;
 
 /// How an engine uses its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Prompt rows in one forward at most; the rest of a prompt waits for the next.
     pub prompt_rows_max: usize,
@@ -13,10 +13,14 @@ pub struct Options {
     pub budget: Option<usize>,
     /// Requests that may wait, beyond those that have or can have a place.
     pub queue_max: usize,
+    /// Whether there is memory for more than what runs; asked once a request has taken its own,
+    /// and refused with [`RejectReason::NoMemory`](crate::RejectReason::NoMemory) where not.
+    pub has_memory: fn() -> bool,
     /// Whether committed prefixes are kept for later requests.
     pub prefix_cache: bool,
     /// Time that one call of a gate or solver may take. What takes longer counts as a fault of the
-    /// part, as a panic does; a call that never returns can't be cut short.
+    /// part, as a panic does; a call that never
+    /// returns can't be cut short, but left behind: see [`IsolatedGate`](crate::IsolatedGate).
     pub policy_time_max: Duration,
     /// Time that one call of a drafter may take.
     pub draft_time_max: Duration,
@@ -28,6 +32,7 @@ impl Default for Options {
             prompt_rows_max: 512,
             budget: None,
             queue_max: 512,
+            has_memory: || true,
             prefix_cache: true,
             policy_time_max: Duration::from_millis(100),
             draft_time_max: Duration::from_secs(2),

@@ -1,9 +1,10 @@
 //! Reading a request's body within its size, its depth and its deadline.
 
+use crate::App;
 use crate::error::ApiError;
-use crate::options::ServeOptions;
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
+use echo_runtime::RejectReason;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -11,10 +12,11 @@ use serde::de::DeserializeOwned;
 const DEPTH_MAX: usize = 64;
 
 /// The body as `T`; errors name what is wrong with it.
-pub(crate) async fn read<T: DeserializeOwned>(
-    body: Body,
-    options: &ServeOptions,
-) -> Result<T, ApiError> {
+pub(crate) async fn read<T: DeserializeOwned>(body: Body, app: &App) -> Result<T, ApiError> {
+    if !app.handle.has_memory() {
+        return Err(RejectReason::NoMemory.into());
+    }
+    let options = &app.options;
     let too_large = || {
         let max = options.body_max;
         let message = format!("the body is too large; at most {max} bytes are taken");

@@ -5,6 +5,7 @@ mod testkit;
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::{Answer, Server, Setup, post, scaled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,6 +126,30 @@ fn goodput_holds_at_ten_times_the_load_and_refusals_are_fast() {
     let peak = goodput.iter().copied().fold(0.0, f64::max);
     assert!(goodput[2] >= 0.9 * peak, "{goodput:?}");
     assert!(peak > 0.5 * CAPACITY, "{goodput:?} of {CAPACITY}");
+}
+
+#[test]
+fn without_memory_only_health_is_well_until_there_is_some() {
+    static HAS_MEMORY: AtomicBool = AtomicBool::new(true);
+    let mut setup = Setup::usual();
+    setup.has_memory = || HAS_MEMORY.load(Ordering::Relaxed);
+    let server = Server::start(setup);
+    let statuses = || {
+        let answers = [
+            server.get("/health"),
+            server.get("/ready"),
+            server.complete(&body(0, TOKENS)),
+            server.post("/tokenize", &json!({"prompt": "x"})),
+        ];
+        let tells = |answer: &Answer| answer.head.contains("retry-after");
+        assert!(answers.iter().all(|answer| tells(answer) == (answer.status == 503)));
+        answers.map(|answer| answer.status)
+    };
+    assert_eq!(statuses(), [200; 4]);
+    HAS_MEMORY.store(false, Ordering::Relaxed);
+    assert_eq!(statuses(), [200, 503, 503, 503]);
+    HAS_MEMORY.store(true, Ordering::Relaxed);
+    assert_eq!(statuses(), [200; 4]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The flags of `echo-llm serve`, and what they make of a server's options.
 
 use crate::engine_args::EngineArgs;
-use crate::model;
+use crate::{MEMORY, model};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_runtime::Options;
@@ -99,6 +99,7 @@ impl ServeArgs {
     /// How the engine queues and reads prompts.
     pub(crate) fn engine_options(&self) -> Options {
         Options {
+            has_memory: || MEMORY.is_whole(),
             queue_max: self.max_queued_requests,
             prompt_rows_max: self.max_prefill_tokens,
             prefix_cache: !self.no_prefix_cache,

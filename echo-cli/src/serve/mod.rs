@@ -5,18 +5,22 @@ pub(crate) mod config;
 
 pub(crate) use args::ServeArgs;
 
-use crate::assemble;
 use crate::codec::ModelCodec;
 use crate::setup::Loaded;
+use crate::{MEMORY, assemble};
 use anyhow::{Context, Result, bail};
 use echo_runtime::Handle;
 use echo_serve::{Listeners, Phase, serve};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The variable that may hold a key.
 const KEY_VARIABLE: &str = "ECHO_API_KEY";
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+/// Threads that make tokens of prompts: enough that a few long ones do not stop the short.
+const PARSERS: usize = 8;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;
@@ -32,10 +36,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let (engine, profile) =
         assemble::engine(&args.engine, loaded, args.max_num_seqs, args.engine_options())?;
     options.profile = profile;
+    MEMORY.fill();
     let (handle, thread) = Handle::spawn(engine);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(PARSERS)
+        .thread_keep_alive(FOR_EVER)
+        .enable_all()
+        .build()?;
     let model = options.model.clone();
     runtime.block_on(async {
+        start_parsers();
         let main = tokio::net::TcpListener::from_std(socket)?;
         let watch = watch.map(tokio::net::TcpListener::from_std).transpose()?;
         let (phase, seen) = watch::channel(Phase::Serve);
@@ -54,6 +64,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+/// Starts the threads that make tokens of prompts, while there is memory for them.
+fn start_parsers() {
+    let all_there = Arc::new(Barrier::new(PARSERS));
+    for _ in 0..PARSERS {
+        let all_there = Arc::clone(&all_there);
+        tokio::task::spawn_blocking(move || {
+            all_there.wait();
+        });
+    }
 }
 
 /// Listens on `address`, which `flag` can change.

@@ -1,6 +1,9 @@
 //! `echo-llm serve` as its users meet it: clients they have, signals, files and wrong flags.
 
-#[path = "../../echo-model/tests/files/support.rs"]
+#[cfg(target_os = "linux")]
+mod memory;
+mod server;
+#[path = "../../../echo-model/tests/files/support.rs"]
 mod support;
 
 use async_openai::Client;
@@ -10,81 +13,11 @@ use async_openai::types::chat::{
     CreateChatCompletionRequestArgs,
 };
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use server::Server;
+use std::io::Read;
+use std::process::Command;
+use std::time::Duration;
 use tokio_stream::StreamExt;
-
-/// A running `echo-llm serve` on the default model.
-struct Server {
-    process: Child,
-    /// Host and port.
-    address: String,
-}
-
-impl Server {
-    /// Skips, which is printed, where the model is not there.
-    fn start(test: &str, flags: &[&str]) -> Option<Self> {
-        support::default_model(test)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_echo-llm"));
-        command.args(["serve", "--port", "0"]).args(flags).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("the program was built");
-        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
-        let said = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("serving "));
-        let said = said.expect("it says where it serves");
-        let address = said.split("http://").nth(1).and_then(|rest| rest.split(';').next());
-        let address = address.expect("an address").to_owned();
-        // Whoever does not read what is said stops who says it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Server { process, address })
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().expect("kill is there");
-        assert!(sent.success());
-    }
-
-    /// Waits for the end of the program.
-    fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(status) = self.process.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// A request with the answer still to be read.
-    fn open(&self, body: &Value) -> TcpStream {
-        let (body, address) = (body.to_string(), &self.address);
-        let mut socket = TcpStream::connect(address).expect("it listens");
-        let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\n");
-        let head = format!("{head}connection: close\r\ncontent-length: {}", body.len());
-        write!(socket, "{head}\r\n\r\n{body}").expect("it reads");
-        socket
-    }
-
-    /// The text of a whole answer.
-    fn ask(&self, body: &Value) -> String {
-        let mut said = String::new();
-        self.open(body).read_to_string(&mut said).expect("text");
-        let (head, body) = said.split_once("\r\n\r\n").expect("an answer");
-        assert!(head.starts_with("HTTP/1.1 200"), "{said}");
-        let answer: Value = serde_json::from_str(body).expect("JSON");
-        answer["choices"][0]["message"]["content"].as_str().expect("text").to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn question(nth: usize, max_tokens: usize) -> Value {
     let topics = ["the sea", "a lighthouse", "bread", "the number 7", "winter", "a clock"];
@@ -97,7 +30,7 @@ fn question(nth: usize, max_tokens: usize) -> Value {
 fn the_clients_that_people_have_are_served() {
     let Some(server) = Server::start("clients", &[]) else { return };
     let base = format!("http://{}/v1", server.address);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/clients.py");
     let there = Command::new("python3").args(["-c", "import openai"]).output();
     if there.is_ok_and(|output| output.status.success()) {
         let output = Command::new("python3").args([script, &base]).output().expect("it was there");

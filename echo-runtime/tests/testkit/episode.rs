@@ -73,6 +73,7 @@ impl Episode {
             prefix_cache: !dice.once_in(4),
             policy_time_max: Duration::MAX,
             draft_time_max: Duration::MAX,
+            ..Options::default()
         };
         let agreement = (0..6).map(|_| dice.pick(&[0.0, 0.5, 0.9, 1.0])).collect();
         let silence = dice.pick(&[0.0, 0.0, 0.3]);

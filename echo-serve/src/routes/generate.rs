@@ -38,7 +38,7 @@ async fn generate(
     body: Body,
     chat: bool,
 ) -> Result<Response, ApiError> {
-    let body: Generate = body::read(body, &app.options).await?;
+    let body: Generate = body::read(body, &app).await?;
     if *app.ending.borrow() >= Ending::Closed {
         let message = "the server is shutting down; try another";
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
+use echo_runtime::RejectReason;
 use serde_json::{Value, json};
 
 /// Whether the engine's loop makes progress.
@@ -30,6 +31,9 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiErr
     }
     if !app.handle.is_open() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the engine stopped"));
+    }
+    if !app.handle.has_memory() {
+        return Err(RejectReason::NoMemory.into());
     }
     health(State(app)).await
 }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 pub(crate) async fn tokenize(State(app): State<App>, body: Body) -> Result<Json<Value>, ApiError> {
-    let body: Tokenize = body::read(body, &app.options).await?;
+    let body: Tokenize = body::read(body, &app).await?;
     let encoding = {
         let app = app.clone();
         move || parse::text(app.setting(), body.prompt.as_ref(), body.messages.as_deref())
@@ -24,7 +24,7 @@ pub(crate) async fn detokenize(
     State(app): State<App>,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
-    let body: Detokenize = body::read(body, &app.options).await?;
+    let body: Detokenize = body::read(body, &app).await?;
     let vocab = app.codec.vocab();
     let (count, max) = (body.tokens.len(), app.handle.limits().context_max);
     if count > max {

@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     /// Sequences decoded at once.
     pub(crate) seqs: usize,
     pub(crate) queue_max: usize,
+    pub(crate) has_memory: fn() -> bool,
     /// Time that every forward takes longer than it must.
     pub(crate) step: Duration,
     /// Whether it has a second listener for those who watch.
@@ -37,7 +38,14 @@ impl Setup {
     /// Four places, a long queue, forwards as fast as they are, and no wait at the end.
     pub(crate) fn usual() -> Self {
         let options = ServeOptions { ready_delay: Duration::ZERO, ..ServeOptions::new("sim") };
-        Setup { options, seqs: 4, queue_max: 512, step: Duration::ZERO, has_watch: false }
+        Setup {
+            options,
+            seqs: 4,
+            queue_max: 512,
+            has_memory: || true,
+            step: Duration::ZERO,
+            has_watch: false,
+        }
     }
 }
 
@@ -62,10 +70,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(setup: Setup) -> Self {
-        let Setup { options, seqs, queue_max, step, has_watch } = setup;
+        let Setup { options, seqs, queue_max, has_memory, step, has_watch } = setup;
         let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 256) };
         let pace = Pace::new(step);
-        let options_of_engine = Options { queue_max, ..Options::default() };
+        let options_of_engine = Options { queue_max, has_memory, ..Options::default() };
         let engine = Engine::new(parts(&limits, &pace), limits, options_of_engine);
         let (handle, engine) = Handle::spawn(engine.expect("limits are legal"));
         let (socket, address) = bind();
