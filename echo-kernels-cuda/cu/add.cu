@@ -1,6 +1,7 @@
 // add — adds one matrix to another.
 // also: `echo-kernels-cpu/src/reference/add.rs`, `echo-kernels-wgpu/wgsl/add.wgsl`
 //
+// in      live  u32     number of rows
 // in      x     f32[rows, width], rows `x_stride` apart
 // in out  into  f32[rows, width], rows `into_stride` apart, another buffer than x
 // numerics: exact, one addition per element.
@@ -9,7 +10,10 @@
 #include "echo_cuda.h"
 
 KERNEL(256)
-add(const float *x, u32 x_stride, float *into, u32 into_stride, u32 width) {
+add(const u32 *live, const float *x, u32 x_stride, float *into, u32 into_stride, u32 width) {
+    if (pads(live)) {
+        return;
+    }
     const float *from = x + (u64)blockIdx.x * x_stride;
     float *to = into + (u64)blockIdx.x * into_stride;
     u32 first = blockIdx.y * 1024 + threadIdx.x;

@@ -10,6 +10,8 @@
 // - No contraction by the compiler (`--fmad=false`): a fused multiply-add is written `fmaf`.
 // - No floating-point atomics; integer atomics only where the order cannot be seen.
 // - All shared memory is one dynamic region per block, `shared_memory()`.
+// - Where rows are counted by `live`, a launch has blocks for at least `*live` rows, and those for
+//   the others, which pad it, read and write nothing: so one launch serves every smaller number.
 #pragma once
 
 typedef unsigned char u8;
@@ -89,6 +91,9 @@ DEVICE u32 lane() { return threadIdx.x % WARP; }
 DEVICE u32 warp() { return threadIdx.x / WARP; }
 DEVICE u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }
 DEVICE u32 least(u32 a, u32 b) { return a < b ? a : b; }
+
+// Whether the block is for a row that is not there.
+DEVICE bool pads(const u32 *live) { return blockIdx.x >= *live; }
 
 // Sum over the warp, the same in every lane, by a fixed butterfly.
 DEVICE float warp_sum(float value) {

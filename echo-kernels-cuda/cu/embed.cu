@@ -1,6 +1,7 @@
 // embed — looks up each row's token in a stored table.
 // also: `echo-kernels-cpu/src/reference/embed.rs`, `echo-kernels-wgpu/wgsl/embed.wgsl`
 //
+// in   live   u32  number of rows
 // in   token  u32[rows]
 // in   table  [tokens, width] in the records of weight.h, so that a tied output layer shares it
 // out  out    f32[rows, width], rows `out_stride` apart
@@ -10,8 +11,11 @@
 #include "weight.h"
 
 template <int FORMAT>
-DEVICE void embed(const u32 *token, const u8 *table, u32 tokens, float *out, u32 out_stride,
-                  u32 width) {
+DEVICE void embed(const u32 *live, const u32 *token, const u8 *table, u32 tokens, float *out,
+                  u32 out_stride, u32 width) {
+    if (pads(live)) {
+        return;
+    }
     u32 row = token[blockIdx.x], col = blockIdx.y * 1024 + threadIdx.x * 8;
     if (col >= width) {
         return;
@@ -34,8 +38,9 @@ DEVICE void embed(const u32 *token, const u8 *table, u32 tokens, float *out, u32
 
 #define EMBED(name, FORMAT)                                                                        \
     KERNEL(128)                                                                                    \
-    name(const u32 *token, const u8 *table, u32 tokens, float *out, u32 out_stride, u32 width) {   \
-        embed<FORMAT>(token, table, tokens, out, out_stride, width);                               \
+    name(const u32 *live, const u32 *token, const u8 *table, u32 tokens, float *out,               \
+         u32 out_stride, u32 width) {                                                              \
+        embed<FORMAT>(live, token, table, tokens, out, out_stride, width);                         \
     }
 
 EMBED(embed_f32, FORMAT_F32)

@@ -1,6 +1,7 @@
 // linear — multiplies each row by a weight matrix.
 // also: `echo-kernels-cpu/src/reference/linear.rs`, `echo-kernels-wgpu/wgsl/linear.wgsl`
 //
+// in   live    u32     number of rows; `rows` is how many there are blocks for
 // in   x       f32[rows, cols], rows `x_stride` apart
 // in   weight  [n, cols] in the records of weight.h
 // out  out     f32[rows, n], rows `out_stride` apart, another buffer than x; or, if the sum over
@@ -114,13 +115,17 @@ DEVICE void multiply(const u8 *record, const u32 *x, float (&total)[ROWS / 8][4]
 }
 
 template <int FORMAT, u32 ROWS>
-DEVICE void linear(const u8 *weight, const float *x, u32 x_stride, float *out, u32 out_stride,
-                   u32 rows, u32 n, u32 cols) {
+DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,
+                   u32 out_stride, u32 rows, u32 n, u32 cols) {
     constexpr u32 LENGTH = ring_length<FORMAT>(), BYTES = record_bytes<FORMAT>();
     u32 *x_shared = (u32 *)shared_memory();
     u8 *ring = shared_memory() + 2 * ROWS * X_WORDS * 4 + warp() * LENGTH * BYTES;
 
-    u32 first_row = blockIdx.y * ROWS, rows_here = least(ROWS, rows - first_row);
+    u32 first_row = blockIdx.y * ROWS, rows_live = *live;
+    if (first_row > 0 && first_row >= rows_live) {
+        return;
+    }
+    u32 rows_here = least(ROWS, rows_live - first_row);
     x += (u64)first_row * x_stride;
     u32 steps = div_up(cols, STEP), slice = div_up(steps, gridDim.z);
     u32 begin = least(blockIdx.z * slice, steps), end = least(begin + slice, steps);
@@ -175,9 +180,9 @@ DEVICE void linear(const u8 *weight, const float *x, u32 x_stride, float *out, u
 
 #define LINEAR(name, FORMAT, ROWS)                                                                 \
     KERNEL(THREADS)                                                                                \
-    name(const u8 *weight, const float *x, u32 x_stride, float *out, u32 out_stride, u32 rows,     \
-         u32 n, u32 cols) {                                                                        \
-        linear<FORMAT, ROWS>(weight, x, x_stride, out, out_stride, rows, n, cols);                 \
+    name(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,              \
+         u32 out_stride, u32 rows, u32 n, u32 cols) {                                              \
+        linear<FORMAT, ROWS>(live, weight, x, x_stride, out, out_stride, rows, n, cols);           \
     }
 
 #define LINEARS(name, FORMAT)                                                                      \
@@ -196,9 +201,10 @@ LINEARS(q6_k, FORMAT_Q6_K)
 
 // Adds the slices, ascending. Grid (rows, ceil(n / 256)), 256 threads, one column each.
 KERNEL(256)
-linear_merge(const float *partial, u32 slices, u32 rows, u32 n, float *out, u32 out_stride) {
+linear_merge(const u32 *live, const float *partial, u32 slices, u32 rows, u32 n, float *out,
+             u32 out_stride) {
     u32 col = blockIdx.y * 256 + threadIdx.x;
-    if (col >= n) {
+    if (pads(live) || col >= n) {
         return;
     }
     float sum = 0.0f;

@@ -1,6 +1,7 @@
 // rms_norm — scales groups of columns to unit mean square, then by a weight.
 // also: `echo-kernels-cpu/src/reference/rms_norm.rs`, `echo-kernels-wgpu/wgsl/rms_norm.wgsl`
 //
+// in   live    u32     number of rows
 // in   x       f32[rows, width], rows `x_stride` apart; width is a multiple of group
 // in   weight  f32[group]
 // in   eps     f32, added to the mean square
@@ -12,8 +13,11 @@
 #include "echo_cuda.h"
 
 KERNEL(256)
-rms_norm(const float *x, u32 x_stride, const float *weight, u32 group, float eps, float *out,
-         u32 out_stride) {
+rms_norm(const u32 *live, const float *x, u32 x_stride, const float *weight, u32 group, float eps,
+         float *out, u32 out_stride) {
+    if (pads(live)) {
+        return;
+    }
     float *scratch = (float *)shared_memory();
     const float *from = x + (u64)blockIdx.x * x_stride + blockIdx.y * group;
     float *to = out + (u64)blockIdx.x * out_stride + blockIdx.y * group;

@@ -1,6 +1,7 @@
 // rope_store — rotates q and k by position, then writes k and v into the row's slot.
 // also: `echo-kernels-cpu/src/reference/rope_store.rs`, `echo-kernels-wgpu/wgsl/rope_store.wgsl`
 //
+// in      live      u32                         number of rows
 // in      position  u32[rows]
 // in      slot      u32[rows]                   no two rows share one
 // in      rope      f32[positions, dim / 2, 2]  cosine, sine
@@ -13,8 +14,11 @@
 #include "echo_cuda.h"
 
 KERNEL(256)
-rope_store(const u32 *position, const u32 *slot, const float *rope, float *qkv, u32 stride,
-           float *keys, float *values, u32 n_q, u32 n_kv, u32 dim) {
+rope_store(const u32 *live, const u32 *position, const u32 *slot, const float *rope, float *qkv,
+           u32 stride, float *keys, float *values, u32 n_q, u32 n_kv, u32 dim) {
+    if (pads(live)) {
+        return;
+    }
     u32 half = dim / 2, width = n_kv * dim;
     float *row = qkv + (u64)blockIdx.x * stride;
     const float *angles = rope + (u64)position[blockIdx.x] * dim;

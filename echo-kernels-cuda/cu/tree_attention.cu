@@ -2,6 +2,7 @@
 // also: `echo-kernels-cpu/src/reference/tree_attention.rs`,
 //   `echo-kernels-wgpu/wgsl/tree_attention.wgsl`
 //
+// in   live    u32     number of rows
 // in   staged  rows with prefix_len, ancestor sets and slots, as echo_core::PackedView has them
 // in   qkv     f32[rows, (n_q + 2 n_kv) dim], rows `qkv_stride` apart; only q is read, rotated
 // in   keys    f32[slots, n_kv, dim]          only slots of the row's own sequence are read
@@ -17,12 +18,13 @@
 //   hidden or belongs to another tile is skipped, not added as zero. A row's bits therefore know
 //   nothing of where its prefix ends, of its siblings, or of how the work was divided.
 //
-// launch: grid (rows, n_kv, splits or 1), 128 threads. Packed rows are the n_q / n_kv query heads
+// launch: grid (rows, n_kv, blocks that share the splits), 128 threads. Packed rows are the n_q / n_kv query heads
 //   that share a key head, for ROWS * n_kv / n_q rows of one sequence; a block whose first row does
 //   not begin such a run ends at once, so the grid needs no list of runs. ROWS is 8 or 32 and
-//   changes no order. With gridDim.z > 1 a block does one split and leaves it to
+//   changes no order. With gridDim.z > 1 a block does every gridDim.z-th split and leaves each to
 //   `tree_attention_merge` in `partial`, f32[splits, rows, n_q, dim + 2] (sums, maximum, weight);
-//   else it does them all and merges as it goes, with the same arithmetic.
+//   else it does them all and merges as it goes, with the same arithmetic. How many splits a row
+//   has, the blocks find out; the launch knows no length.
 // shared: q, a tile of keys, a tile of values (rows of DIM + 4 floats, which spreads them over
 //   banks), scores f32[ROWS, 32 + columns]; copies of the next tile run behind the products.
 #include "attention.h"
@@ -78,13 +80,13 @@ DEVICE void attend_tile(Block<DIM, ROWS> &block, const Reach &reach, u32 tile, u
 // Leaves one split's answers for `tree_attention_merge`.
 template <u32 DIM, u32 ROWS>
 DEVICE void leave(const Block<DIM, ROWS> &block, const Running<DIM / 16> (&sums)[ROWS / 8],
-                  float *partial, u32 n_q, u32 group) {
+                  float *partial, u32 split, u32 n_q, u32 group) {
     for (u32 r = 0; r < ROWS / 8; r++) {
         u32 mine = threadIdx.x / 16 * (ROWS / 8) + r, row = block.row_of[mine];
         if (row == ALL_LANES) {
             continue;
         }
-        u64 place = ((u64)blockIdx.z * gridDim.x + row) * n_q + block.head * group + mine % group;
+        u64 place = ((u64)split * gridDim.x + row) * n_q + block.head * group + mine % group;
         float *to = partial + place * (block.dim + 2);
         for (u32 i = 0; i < DIM / 16; i++) {
             if (block.col(i) < block.dim) {
@@ -115,11 +117,14 @@ DEVICE void answer(const Block<DIM, ROWS> &block, const Running<DIM / 16> (&whol
 }
 
 template <u32 DIM, u32 ROWS>
-DEVICE void tree_attention(const Staged &staged, const float *qkv, u32 qkv_stride,
+DEVICE void tree_attention(const u32 *live, const Staged &staged, const float *qkv, u32 qkv_stride,
                            const float *keys, const float *values, float *out, u32 out_stride,
                            float *partial, u32 n_q, u32 n_kv, u32 dim, float scale,
                            u32 columns_max) {
     constexpr u32 MINE = ROWS / 8;
+    if (pads(live)) {
+        return;
+    }
     u32 group = n_q / n_kv, run = ROWS / group;
     u32 first = blockIdx.x, seq = staged.seq_of[first];
     if ((first - staged.row_start[seq]) % run != 0) {
@@ -141,14 +146,12 @@ DEVICE void tree_attention(const Staged &staged, const float *qkv, u32 qkv_strid
     Reach reach = block.take(qkv, qkv_stride, first, end, group);
 
     u32 splits = div_up(reach.longest, SPLIT);
-    u32 split = gridDim.z > 1 ? blockIdx.z : 0;
-    u32 split_end = gridDim.z > 1 ? least(split + 1, splits) : splits;
     float most[MINE];
     Running<DIM / 16> whole[MINE] = {};
     for (u32 r = 0; r < MINE; r++) {
         most[r] = MINUS_INFINITY;
     }
-    for (; split < split_end; split++) {
+    for (u32 split = blockIdx.z; split < splits; split += gridDim.z) {
         u32 tile = split * (SPLIT / TILE);
         u32 last = least(tile + SPLIT / TILE, div_up(reach.longest, TILE)) - 1;
         Running<DIM / 16> sums[MINE] = {};
@@ -161,7 +164,7 @@ DEVICE void tree_attention(const Staged &staged, const float *qkv, u32 qkv_strid
             attend_tile<DIM, ROWS>(block, reach, tile, last, scale, sums);
         }
         if (gridDim.z > 1) {
-            leave<DIM, ROWS>(block, sums, partial, n_q, group);
+            leave<DIM, ROWS>(block, sums, partial, split, n_q, group);
         }
         for (u32 r = 0; r < MINE; r++) {
             merge(most[r], whole[r], block.most[threadIdx.x / 16 * MINE + r], sums[r]);
@@ -175,15 +178,15 @@ DEVICE void tree_attention(const Staged &staged, const float *qkv, u32 qkv_strid
 
 #define TREE_ATTENTION(name, DIM, ROWS)                                                            \
     KERNEL(THREADS)                                                                                \
-    name(const u32 *seq_of, const u32 *row_start, const u32 *drafted_start,                        \
+    name(const u32 *live, const u32 *seq_of, const u32 *row_start, const u32 *drafted_start,       \
          const u32 *prefix_len, const u32 *slot, const u32 *table_start, const u32 *table,         \
          const u64 *ancestors, u32 words, const float *qkv, u32 qkv_stride, const float *keys,     \
          const float *values, float *out, u32 out_stride, float *partial, u32 n_q, u32 n_kv,       \
          u32 dim, float scale, u32 columns_max) {                                                  \
         Staged staged = {seq_of, row_start, drafted_start, prefix_len, slot,                       \
                          table_start, table, ancestors, words};                                    \
-        tree_attention<DIM, ROWS>(staged, qkv, qkv_stride, keys, values, out, out_stride, partial, \
-                                  n_q, n_kv, dim, scale, columns_max);                             \
+        tree_attention<DIM, ROWS>(live, staged, qkv, qkv_stride, keys, values, out, out_stride,    \
+                                  partial, n_q, n_kv, dim, scale, columns_max);                    \
     }
 
 TREE_ATTENTION(tree_attention_64_8, 64, 8)
@@ -193,10 +196,10 @@ TREE_ATTENTION(tree_attention_128_32, 128, 32)
 
 // Merges the splits a row has, ascending. Grid (rows, n_q), 128 threads, one column each.
 KERNEL(128)
-tree_attention_merge(const u32 *prefix_len, const u64 *ancestors, u32 words, const float *partial,
-                     float *out, u32 out_stride, u32 dim) {
+tree_attention_merge(const u32 *live, const u32 *prefix_len, const u64 *ancestors, u32 words,
+                     const float *partial, float *out, u32 out_stride, u32 dim) {
     u32 row = blockIdx.x, head = blockIdx.y, d = threadIdx.x;
-    if (d >= dim) {
+    if (pads(live) || d >= dim) {
         return;
     }
     Staged staged = {};

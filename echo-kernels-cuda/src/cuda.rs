@@ -1,15 +1,15 @@
 //! The real machine: one device, one stream, through the driver's library, loaded when asked for.
 
-use crate::driver::{Arg, Driver, Entry, Geometry};
+use crate::driver::{ARGS_MAX, Driver, Entry, Geometry, Graph, Launch};
 use crate::fault::{Fault, OpenError};
 use crate::images::{self, CompileProgress};
+use crate::info::{DeviceInfo, find};
 use cudarc::driver::result;
 use cudarc::driver::sys;
 use echo_core::DeviceError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::ffi::{CString, c_int, c_void};
-use std::fmt;
+use std::ffi::{CString, c_void};
 use std::path::PathBuf;
 use std::ptr;
 
@@ -22,27 +22,6 @@ pub struct CudaOptions {
     pub cache: Option<PathBuf>,
 }
 
-/// What the device says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// The maker's name.
-    pub name: String,
-    /// Such as `sm_90`.
-    pub arch: String,
-    /// Bytes of memory.
-    pub memory: usize,
-    /// Version of the driver, such as 13000.
-    pub driver: i32,
-}
-
-impl fmt::Display for DeviceInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DeviceInfo { name, arch, memory, driver } = self;
-        let (major, minor) = (driver / 1000, driver % 1000 / 10);
-        write!(f, "{name} ({arch}, {} GiB, driver for CUDA {major}.{minor})", memory >> 30)
-    }
-}
-
 /// One NVIDIA device.
 pub struct Cuda {
     device: sys::CUdevice,
@@ -51,6 +30,7 @@ pub struct Cuda {
     modules: Vec<sys::CUmodule>,
     functions: HashMap<Entry, sys::CUfunction>,
     pieces: Mutex<Vec<sys::CUdeviceptr>>,
+    graphs: Mutex<Vec<sys::CUgraphExec>>,
     info: DeviceInfo,
 }
 
@@ -82,6 +62,7 @@ impl Cuda {
             modules: Vec::new(),
             functions: HashMap::new(),
             pieces: Mutex::default(),
+            graphs: Mutex::default(),
             info,
         };
         let images = images::load(&cuda.info.arch, options.cache.as_deref(), report)?;
@@ -125,52 +106,51 @@ impl Cuda {
         Ok(())
     }
 
+    /// Hands a launch to the stream, which runs it, or notes it while a graph is captured.
+    fn enqueue(&self, launch: &Launch) -> Result<(), result::DriverError> {
+        let Geometry { grid, threads, shared_bytes } = launch.geometry;
+        let mut values = [ptr::null_mut(); ARGS_MAX];
+        for (value, arg) in values.iter_mut().zip(&*launch.args) {
+            *value = ptr::from_ref(&arg.0).cast_mut().cast::<c_void>();
+        }
+        // SAFETY: number and types of the arguments are those of the source, which the emulated
+        // suite checks for every entry point; addresses were checked by the port. The driver copies
+        // the arguments before it returns, also into a graph.
+        unsafe {
+            result::launch_kernel(
+                self.functions[&launch.entry],
+                (grid[0], grid[1], grid[2]),
+                (threads, 1, 1),
+                shared_bytes,
+                self.stream,
+                &mut values[..launch.args.len()],
+            )
+        }
+    }
+
+    /// A graph of `launches`, each after the one before.
+    fn instantiate(&self, launches: &[Launch]) -> Result<sys::CUgraphExec, result::DriverError> {
+        // What other threads ask of the driver meanwhile is none of the capture's business.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: nobody else uses the stream, which is not the default one. A capture that was
+        // begun is ended whatever happens in between, and its template is destroyed once.
+        unsafe {
+            result::stream::begin_capture(self.stream, mode)?;
+            let noted = launches.iter().try_for_each(|launch| self.enqueue(launch));
+            let template = result::stream::end_capture(self.stream);
+            noted.and(template).and_then(|template| {
+                let flags = sys::CUgraphInstantiate_flags(0);
+                let exec = result::graph::instantiate(template, flags);
+                result::graph::destroy(template).and(exec)
+            })
+        }
+    }
+
     /// Makes the device's context that of this thread.
     fn enter(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained until `self` is dropped.
         unsafe { result::ctx::set_current(self.context) }.map_err(Fault::of("entering the context"))
     }
-}
-
-/// The device of a number, or why there is none.
-fn find(ordinal: usize) -> Result<(sys::CUdevice, DeviceInfo), OpenError> {
-    // SAFETY: only looks whether the library can be loaded.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(OpenError::NoDriver);
-    }
-    let doing = |doing| move |error| OpenError::driver(doing, error);
-    match result::init() {
-        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => {
-            return Err(OpenError::NoDevice);
-        }
-        started => started.map_err(doing("starting the driver"))?,
-    }
-    let count = result::device::get_count().map_err(doing("counting devices"))? as usize;
-    if count == 0 {
-        return Err(OpenError::NoDevice);
-    }
-    if ordinal >= count {
-        return Err(OpenError::NoSuchDevice { ordinal, count });
-    }
-    let device = result::device::get(ordinal as c_int).map_err(doing("finding the device"))?;
-    let name = result::device::get_name(device).map_err(doing("naming the device"))?;
-    let attribute = |of| {
-        // SAFETY: the device is one of those counted.
-        unsafe { result::device::get_attribute(device, of) }.map_err(doing("asking the device"))
-    };
-    let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-    let minor = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR;
-    let (major, minor) = (attribute(major)?, attribute(minor)?);
-    if major < 8 {
-        return Err(OpenError::TooOld { name, major, minor });
-    }
-    let mut driver = 0;
-    // SAFETY: the device is one of those counted, and `driver` a place for an int.
-    let memory = unsafe {
-        let _ = sys::cuDriverGetVersion(&raw mut driver);
-        result::device::total_mem(device).map_err(doing("measuring the device's memory"))?
-    };
-    Ok((device, DeviceInfo { name, arch: format!("sm_{major}{minor}"), memory, driver }))
 }
 
 impl Driver for Cuda {
@@ -213,32 +193,30 @@ impl Driver for Cuda {
         .map_err(Fault::of("reading from the device"))
     }
 
-    fn launch(&self, entry: Entry, geometry: Geometry, args: &[Arg]) -> Result<(), DeviceError> {
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
         self.enter()?;
-        let function = self.functions[&entry];
-        let Geometry { grid, threads, shared_bytes } = geometry;
-        let mut values = [ptr::null_mut(); ARGS_MAX];
-        for (value, arg) in values.iter_mut().zip(args) {
-            *value = ptr::from_ref(&arg.0).cast_mut().cast::<c_void>();
-        }
-        // SAFETY: number and types of the arguments are those of the source, which the emulated
-        // suite checks for every entry point; addresses were checked by the port.
-        unsafe {
-            result::launch_kernel(
-                function,
-                (grid[0], grid[1], grid[2]),
-                (threads, 1, 1),
-                shared_bytes,
-                self.stream,
-                &mut values[..args.len()],
-            )
-        }
-        .map_err(Fault::of(entry.name))
+        self.enqueue(launch).map_err(Fault::of(launch.entry.name))
+    }
+
+    fn capture(&self, launches: &[Launch]) -> Result<Graph, DeviceError> {
+        self.enter()?;
+        let exec = self.instantiate(launches).map_err(Fault::of("capturing a graph"))?;
+        let mut graphs = self.graphs.lock();
+        graphs.push(exec);
+        // SAFETY: the graph was made just now. Without this its first replay would be a slow one.
+        unsafe { result::graph::upload(exec, self.stream) }
+            .map_err(Fault::of("keeping a graph"))?;
+        Ok(Graph(graphs.len() as u32 - 1))
+    }
+
+    fn replay(&self, graph: Graph) -> Result<(), DeviceError> {
+        self.enter()?;
+        let exec = self.graphs.lock()[graph.0 as usize];
+        // SAFETY: the graph lives until `self` is dropped; what it reads and writes was checked
+        // when its launches were made, and is never freed before.
+        unsafe { result::graph::launch(exec, self.stream) }.map_err(Fault::of("replaying a graph"))
     }
 }
-
-/// Most arguments of an entry point.
-const ARGS_MAX: usize = 32;
 
 impl Drop for Cuda {
     fn drop(&mut self) {
@@ -249,6 +227,9 @@ impl Drop for Cuda {
         // device that is going away help nobody.
         unsafe {
             let _ = result::stream::synchronize(self.stream);
+            for exec in self.graphs.lock().drain(..) {
+                let _ = result::graph::exec_destroy(exec);
+            }
             for address in self.pieces.lock().drain(..) {
                 let _ = result::free_sync(address);
             }

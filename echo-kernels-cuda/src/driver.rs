@@ -1,9 +1,10 @@
-//! What the kernels need of a machine: memory, copies, launches.
+//! What the kernels need of a machine: memory, copies, launches, and lists of launches it keeps.
 //!
 //! [`Cuda`](crate::Cuda) is the real one. The tests bring one in software that runs the same
 //! sources, so that everything above this trait is proven without a device.
 
 use echo_core::DeviceError;
+use std::ops::Deref;
 
 /// An entry point of a source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +27,51 @@ pub struct Geometry {
 }
 
 /// An argument of a kernel, by its bits: an address, a `u32` or an `f32`, from the low end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arg(pub u64);
+
+/// Most arguments of an entry point.
+pub const ARGS_MAX: usize = 22;
+
+/// The arguments of an entry point, in order and number those of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Args {
+    /// Zero beyond the last, so that equal arguments are equal here.
+    values: [Arg; ARGS_MAX],
+    n: usize,
+}
+
+impl<const N: usize> From<[Arg; N]> for Args {
+    fn from(args: [Arg; N]) -> Self {
+        const { assert!(N <= ARGS_MAX) };
+        let mut values = [Arg::default(); ARGS_MAX];
+        values[..N].copy_from_slice(&args);
+        Args { values, n: N }
+    }
+}
+
+impl Deref for Args {
+    type Target = [Arg];
+
+    fn deref(&self) -> &[Arg] {
+        &self.values[..self.n]
+    }
+}
+
+/// An entry point, over so many threads, with these arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// What runs.
+    pub entry: Entry,
+    /// How often.
+    pub geometry: Geometry,
+    /// On what.
+    pub args: Args,
+}
+
+/// Launches that a machine keeps, known to it alone. Lives as long as the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graph(pub u32);
 
 impl From<u64> for Arg {
     fn from(address: u64) -> Self {
@@ -68,8 +112,14 @@ pub trait Driver: Send + Sync {
     /// Waits for all that was enqueued, then copies from `address`.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DeviceError>;
 
-    /// Enqueues a launch of `entry`. The arguments are those of its source, in order and number.
-    fn launch(&self, entry: Entry, geometry: Geometry, args: &[Arg]) -> Result<(), DeviceError>;
+    /// Enqueues a launch.
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError>;
+
+    /// Keeps `launches`, in their order, and runs none of them.
+    fn capture(&self, launches: &[Launch]) -> Result<Graph, DeviceError>;
+
+    /// Enqueues all launches of a graph at once.
+    fn replay(&self, graph: Graph) -> Result<(), DeviceError>;
 }
 
 const _: Option<&dyn Driver> = None;

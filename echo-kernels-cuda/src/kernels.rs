@@ -1,7 +1,9 @@
 //! The device port: memory, weights and stages, over any [`Driver`].
 
 use crate::driver::Driver;
+use crate::graphs::Graphs;
 use crate::memory::{Memory, Scratch};
+use crate::queue::Queue;
 use crate::sampling::Sampler;
 use crate::staged::Staged;
 use crate::weight::{self, Matrix, Part};
@@ -14,7 +16,8 @@ pub(crate) const PARTIAL_BYTES: usize = 64 << 20;
 
 /// The operations of the port on a machine that runs CUDA C++.
 ///
-/// Operations are enqueued in the order of the calls. All memory is taken while weights are loaded
+/// Operations run in the order of the calls. They are collected until something is copied or waited
+/// for, and then enqueued together, as a graph if [`Graphs`] says so. All memory is taken while weights are loaded
 /// and stages are opened; after that an operation allocates nothing, unless it meets more rows or
 /// more edits of logits than the limits of the stages announced.
 pub struct CudaKernels {
@@ -26,6 +29,7 @@ pub struct CudaKernels {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) memory: Memory,
+    pub(crate) queue: Queue,
     /// Slices of linear layers.
     pub(crate) slices: Scratch,
     /// Splits of attention.
@@ -34,22 +38,33 @@ pub(crate) struct State {
     /// Answers of `topk_logprob`, on the device and here.
     pub(crate) best: Scratch,
     pub(crate) best_host: Vec<u32>,
-    /// Most rows of any stage, and most `slices * rows of the weight` of any linear layer.
-    rows_max: usize,
+    /// Most `slices * rows of the weight` of any linear layer.
     sliced_max: usize,
 }
 
 impl CudaKernels {
     /// A device with no memory taken yet.
     pub fn new(driver: Box<dyn Driver>) -> Self {
-        CudaKernels { driver, state: Mutex::default() }
+        CudaKernels::with_graphs(driver, Graphs::default())
+    }
+
+    /// The same, with graphs of these lists of operations.
+    pub fn with_graphs(driver: Box<dyn Driver>, graphs: Graphs) -> Self {
+        let state = State { queue: Queue::new(graphs), ..State::default() };
+        CudaKernels { driver, state: Mutex::new(state) }
+    }
+
+    /// Ends the start: a list of operations that is to be captured and has not been is an error
+    /// from now on, which names its tier.
+    pub fn seal(&self) {
+        self.state.lock().queue.seal();
     }
 }
 
 impl State {
     /// Room for the slices of every linear layer at the most rows of every stage.
     fn reserve_slices(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
-        let bytes = 4 * self.rows_max * self.sliced_max;
+        let bytes = 4 * self.queue.rows_most(0) * self.sliced_max;
         self.slices.reserve(driver, bytes, "slices of linear layers; lower rows_max")?;
         Ok(())
     }
@@ -64,7 +79,7 @@ impl Device for CudaKernels {
         let (state, driver) = (&mut *self.state.lock(), &*self.driver);
         let staged = Staged::new(driver, limits)?;
         state.memory.stages.push(staged);
-        state.rows_max = state.rows_max.max(limits.rows_max);
+        state.queue.rows_max = state.queue.rows_max.max(limits.rows_max);
         state.reserve_slices(driver)?;
         state.splits.reserve(driver, PARTIAL_BYTES, "splits of attention")?;
         state.sampler.reserve(driver, limits)?;
@@ -90,18 +105,20 @@ impl Device for CudaKernels {
     }
 
     fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError> {
-        let state = self.state.lock();
+        let state = &mut *self.state.lock();
         let (element, len, bytes): (_, _, &[u8]) = match data {
             Data::F32(data) => (Element::F32, data.len(), bytemuck::cast_slice(data)),
             Data::U32(data) => (Element::U32, data.len(), bytemuck::cast_slice(data)),
         };
         let address = state.memory.range(buffer, element, start, len);
+        state.queue.flush(&*self.driver)?;
         self.driver.write(address, bytes)
     }
 
     fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError> {
-        let state = self.state.lock();
+        let state = &mut *self.state.lock();
         let address = state.memory.range(buffer, Element::F32, start, out.len());
+        state.queue.flush(&*self.driver)?;
         self.driver.read(address, bytemuck::cast_slice_mut(out))
     }
 }

@@ -1,8 +1,9 @@
 //! Which entry point multiplies by a weight, and how many slices its columns are cut into.
 
-use crate::driver::{Driver, Entry, Geometry};
+use crate::driver::{Arg, Driver, Entry, Geometry, Launch};
 use crate::memory::{Rows, Scratch};
-use crate::ops;
+use crate::op::Op;
+use crate::queue::Queue;
 use crate::weight::{Matrix, Part, RECORD_COLS, RECORD_ROWS};
 use echo_core::DeviceError;
 use echo_core::tensor::DType;
@@ -28,30 +29,72 @@ impl Part {
     }
 }
 
-/// Enqueues the products of each part.
-pub(crate) fn launch(
+/// The product with one part of a matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Product {
+    live: Arg,
+    dtype: DType,
+    weight: u64,
+    /// Rows and columns of the part.
+    n: usize,
+    cols: usize,
+    x: Rows,
+    /// Where the part's columns of the answer begin.
+    out: Rows,
+    slices: usize,
+    /// Where slices are left, if there are several.
+    sliced: u64,
+}
+
+/// Takes the products with each part of `matrix`.
+pub(crate) fn push(
     driver: &dyn Driver,
+    queue: &mut Queue,
     scratch: &mut Scratch,
     rows: usize,
     matrix: &Matrix,
-    x: Rows,
-    out: Rows,
+    [x, out]: [Rows; 2],
 ) -> Result<(), DeviceError> {
-    let size = ROWS.iter().position(|&most| rows <= most).unwrap_or(ROWS.len() - 1);
-    let mut col = 0;
+    let mut address = out.address;
     for part in &matrix.parts {
-        let slices = part.slices(matrix.cols);
-        let to = out.address + 4 * col as u64;
-        let (address, stride) = if slices > 1 {
-            let bytes = 4 * slices * rows * part.rows;
-            (scratch.reserve(driver, bytes, "slices of a linear layer")?, part.rows)
+        let (cols, slices) = (matrix.cols, part.slices(matrix.cols));
+        let sliced = if slices > 1 {
+            let bytes = 4 * slices * queue.rows_most(rows) * part.rows;
+            scratch.reserve(driver, bytes, "slices of a linear layer")?
         } else {
-            (to, out.stride)
+            0
         };
-        let names = names(part.dtype);
+        let product = Product {
+            live: queue.live(driver)?,
+            dtype: part.dtype,
+            weight: part.address,
+            n: part.rows,
+            cols,
+            x,
+            out: Rows { address, ..out },
+            slices,
+            sliced,
+        };
+        queue.push(driver, rows, None, Op::Linear(product))?;
+        address += 4 * part.rows as u64;
+    }
+    Ok(())
+}
+
+impl Product {
+    /// Calls `each` with the launches for `rows` rows, in order.
+    pub(crate) fn launches(
+        &self,
+        rows: usize,
+        each: &mut dyn FnMut(Launch) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let Product { live, weight, n, cols, x, out, slices, sliced, .. } = *self;
+        let size = ROWS.iter().position(|&most| rows <= most).unwrap_or(ROWS.len() - 1);
+        let names = names(self.dtype);
+        let (address, stride) = if slices > 1 { (sliced, n) } else { (out.address, out.stride) };
         let geometry = Geometry {
             grid: [
-                part.rows.div_ceil(RECORD_ROWS * TILES) as u32,
+                n.div_ceil(RECORD_ROWS * TILES) as u32,
                 rows.div_ceil(ROWS[size]) as u32,
                 slices as u32,
             ],
@@ -59,33 +102,35 @@ pub(crate) fn launch(
             shared_bytes: (2 * ROWS[size] * X_BYTES + TILES * names.ring_bytes) as u32,
         };
         let args = [
-            part.address.into(),
+            live,
+            weight.into(),
             x.address.into(),
             x.stride.into(),
             address.into(),
             stride.into(),
             rows.into(),
-            part.rows.into(),
-            matrix.cols.into(),
+            n.into(),
+            cols.into(),
         ];
         let entry = Entry { stem: "linear", name: names.linear[size] };
-        ops::launch(driver, entry, geometry, &args)?;
-        if slices > 1 {
-            let grid = [rows as u32, part.rows.div_ceil(256) as u32, 1];
-            let args = [
-                address.into(),
-                slices.into(),
-                rows.into(),
-                part.rows.into(),
-                to.into(),
-                out.stride.into(),
-            ];
-            let entry = Entry { stem: "linear", name: "linear_merge" };
-            ops::launch(driver, entry, Geometry { grid, threads: 256, shared_bytes: 0 }, &args)?;
+        each(Launch { entry, geometry, args: args.into() })?;
+        if slices == 1 {
+            return Ok(());
         }
-        col += part.rows;
+        let grid = [rows as u32, n.div_ceil(256) as u32, 1];
+        let args = [
+            live,
+            sliced.into(),
+            slices.into(),
+            rows.into(),
+            n.into(),
+            out.address.into(),
+            out.stride.into(),
+        ];
+        let entry = Entry { stem: "linear", name: "linear_merge" };
+        let geometry = Geometry { grid, threads: 256, shared_bytes: 0 };
+        each(Launch { entry, geometry, args: args.into() })
     }
-    Ok(())
 }
 
 /// The entry point that looks up rows of a table.

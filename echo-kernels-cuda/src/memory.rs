@@ -15,7 +15,7 @@ struct Array {
 }
 
 /// Rows of a matrix operand on the device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rows {
     /// Address of the first column of the first row.
     pub(crate) address: u64,

@@ -1,10 +1,12 @@
-//! The kernels port: each operation checks its operands, chooses a launch and enqueues it.
+//! The kernels port: each operation checks its operands and queues what it has to do.
 
-use crate::driver::{Arg, Driver, Entry, Geometry};
-use crate::kernels::CudaKernels;
+use crate::attention::Attention;
+use crate::driver::{Arg, Entry, Geometry, Launch};
+use crate::kernels::{CudaKernels, PARTIAL_BYTES};
+use crate::linear;
 use crate::memory::Rows;
+use crate::op::Op;
 use crate::staged::Field;
-use crate::{attention, linear};
 use echo_core::port::{Buffer, Element, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::sampling::SampleView;
 use echo_core::{DeviceError, PackedView, TopK, Verdicts};
@@ -16,11 +18,14 @@ const LISTED_MAX: usize = 1024;
 
 impl Kernels for CudaKernels {
     fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
-        self.state.lock().memory.stages[stage.0 as usize].fill(&*self.driver, packed)
+        let state = &mut *self.state.lock();
+        state.queue.flush(&*self.driver)?;
+        state.memory.stages[stage.0 as usize].fill(&*self.driver, packed)
     }
 
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let (staged, matrix) = (memory.stage(stage), memory.matrix(table));
         let to = memory.rows(out, staged.n_rows, "embed: out");
         assert_eq!(matrix.cols, to.width, "embed: columns of the table");
@@ -29,6 +34,7 @@ impl Kernels for CudaKernels {
             return Err(DeviceError::Unsupported(why));
         };
         let args = [
+            state.queue.live(&*self.driver)?,
             staged.address(Field::Token),
             part.address.into(),
             part.rows.into(),
@@ -37,7 +43,8 @@ impl Kernels for CudaKernels {
             to.width.into(),
         ];
         let entry = Entry { stem: "embed", name: linear::embed_name(part.dtype) };
-        rows_by_columns(&*self.driver, entry, staged.n_rows, to.width, 128, &args)
+        let op = Op::rows(entry, to.width.div_ceil(COLS), 128, 0, args);
+        state.queue.push(&*self.driver, staged.n_rows, None, op)
     }
 
     fn rms_norm(
@@ -48,7 +55,8 @@ impl Kernels for CudaKernels {
         eps: f32,
         out: Mat,
     ) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let (from, to) =
             (memory.rows(x, rows, "rms_norm: x"), memory.rows(out, rows, "rms_norm: out"));
         let (weight, group) = memory.floats(weight);
@@ -60,12 +68,8 @@ impl Kernels for CudaKernels {
             "rms_norm: out overlaps x but is not x"
         );
         let threads = if group <= 128 { 32 } else { 256 };
-        let geometry = Geometry {
-            grid: [rows as u32, (width / group) as u32, 1],
-            threads,
-            shared_bytes: threads / 32 * 4,
-        };
         let args = [
+            state.queue.live(&*self.driver)?,
             from.address.into(),
             from.stride.into(),
             weight.into(),
@@ -74,7 +78,9 @@ impl Kernels for CudaKernels {
             to.address.into(),
             to.stride.into(),
         ];
-        launch(&*self.driver, Entry { stem: "rms_norm", name: "rms_norm" }, geometry, &args)
+        let entry = Entry { stem: "rms_norm", name: "rms_norm" };
+        let op = Op::rows(entry, width / group, threads, threads / 32 * 4, args);
+        state.queue.push(&*self.driver, rows, None, op)
     }
 
     fn linear(&self, rows: usize, weight: Weight, x: Mat, out: Mat) -> Result<(), DeviceError> {
@@ -85,7 +91,8 @@ impl Kernels for CudaKernels {
         let matrix = state.memory.matrix(weight);
         assert_eq!(matrix.cols, from.width, "linear: columns of the weight");
         assert_eq!(matrix.rows(), to.width, "linear: rows of the weight");
-        linear::launch(&*self.driver, &mut state.slices, rows, matrix, from, to)
+        let (queue, slices) = (&mut state.queue, &mut state.slices);
+        linear::push(&*self.driver, queue, slices, rows, matrix, [from, to])
     }
 
     fn rope_store(
@@ -97,12 +104,14 @@ impl Kernels for CudaKernels {
         keys: Buffer,
         values: Buffer,
     ) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let staged = memory.stage(stage);
         let x = memory.rows(qkv, staged.n_rows, "rope_store: qkv");
         assert_eq!(x.width, heads.qkv_width(), "rope_store: columns of qkv");
         different([rope, qkv.buffer, keys, values]);
         let args = [
+            state.queue.live(&*self.driver)?,
             staged.address(Field::Position),
             staged.address(Field::Slot),
             memory.floats(rope).0.into(),
@@ -114,9 +123,8 @@ impl Kernels for CudaKernels {
             heads.n_kv.into(),
             heads.dim.into(),
         ];
-        let geometry =
-            Geometry { grid: [staged.n_rows as u32, 1, 1], threads: 256, shared_bytes: 0 };
-        launch(&*self.driver, Entry { stem: "rope_store", name: "rope_store" }, geometry, &args)
+        let op = Op::rows(Entry { stem: "rope_store", name: "rope_store" }, 1, 256, 0, args);
+        state.queue.push(&*self.driver, staged.n_rows, None, op)
     }
 
     fn tree_attention(
@@ -137,30 +145,42 @@ impl Kernels for CudaKernels {
         assert_eq!(to.width, heads.n_q * heads.dim, "tree_attention: columns of out");
         different([qkv.buffer, keys, values, out.buffer]);
         let cache = [memory.floats(keys).0, memory.floats(values).0];
-        attention::launch(&*self.driver, &mut state.splits, staged, heads, x, cache, to)
+        let partial =
+            state.splits.reserve(&*self.driver, PARTIAL_BYTES, "splits of attention")?.into();
+        let live = state.queue.live(&*self.driver)?;
+        let attention = Attention::new([live, partial], staged, heads, x, cache, to)?;
+        let (rows, reach) = (staged.n_rows, attention.reach(staged));
+        state.queue.push(&*self.driver, rows, Some(reach), Op::Attention(attention))
     }
 
     fn silu_mul(&self, rows: usize, gate_up: Mat, out: Mat) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let from = memory.rows(gate_up, rows, "silu_mul: gate_up");
         let to = memory.rows(out, rows, "silu_mul: out");
         assert_eq!(from.width, 2 * to.width, "silu_mul: gate and up columns");
         different([gate_up.buffer, out.buffer]);
         let entry = Entry { stem: "silu_mul", name: "silu_mul" };
-        rows_by_columns(&*self.driver, entry, rows, to.width, 256, &pair(from, to))
+        let args = pair(state.queue.live(&*self.driver)?, from, to);
+        let op = Op::rows(entry, to.width.div_ceil(COLS), 256, 0, args);
+        state.queue.push(&*self.driver, rows, None, op)
     }
 
     fn add(&self, rows: usize, x: Mat, into: Mat) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let (from, to) = (memory.rows(x, rows, "add: x"), memory.rows(into, rows, "add: into"));
         assert_eq!(from.width, to.width, "add: widths differ");
         different([x.buffer, into.buffer]);
         let entry = Entry { stem: "add", name: "add" };
-        rows_by_columns(&*self.driver, entry, rows, to.width, 256, &pair(from, to))
+        let args = pair(state.queue.live(&*self.driver)?, from, to);
+        let op = Op::rows(entry, to.width.div_ceil(COLS), 256, 0, args);
+        state.queue.push(&*self.driver, rows, None, op)
     }
 
     fn gather_rows(&self, rows: usize, index: Buffer, x: Mat, out: Mat) -> Result<(), DeviceError> {
-        let memory = &self.state.lock().memory;
+        let state = &mut *self.state.lock();
+        let memory = &state.memory;
         let index_address = memory.range(index, Element::U32, 0, rows);
         let to = memory.rows(out, rows, "gather_rows: out");
         let from = memory.rows(x, 1, "gather_rows: x");
@@ -169,6 +189,7 @@ impl Kernels for CudaKernels {
         // Whole rows that lie in the buffer.
         let x_rows = (memory.floats(x.buffer).1 - x.col - x.width) / x.stride + 1;
         let args = [
+            state.queue.live(&*self.driver)?,
             index_address.into(),
             from.address.into(),
             from.stride.into(),
@@ -178,7 +199,8 @@ impl Kernels for CudaKernels {
             to.width.into(),
         ];
         let entry = Entry { stem: "gather_rows", name: "gather_rows" };
-        rows_by_columns(&*self.driver, entry, rows, to.width, 256, &args)
+        let op = Op::rows(entry, to.width.div_ceil(COLS), 256, 0, args);
+        state.queue.push(&*self.driver, rows, None, op)
     }
 
     fn sample_rows(
@@ -190,6 +212,7 @@ impl Kernels for CudaKernels {
         let state = &mut *self.state.lock();
         let x = state.memory.rows(logits, sample.specs.len(), "sample_rows: logits");
         listed(verdicts.top_stride, "alternatives")?;
+        state.queue.flush(&*self.driver)?;
         state.sampler.sample(&*self.driver, x, sample, verdicts)
     }
 
@@ -205,6 +228,7 @@ impl Kernels for CudaKernels {
         assert!((1..=from.width).contains(&k), "topk_logprob: k is {k} of {} columns", from.width);
         listed(k, "columns")?;
         best.reset(rows, k);
+        state.queue.flush(&*self.driver)?;
         if rows == 0 {
             return Ok(());
         }
@@ -215,7 +239,7 @@ impl Kernels for CudaKernels {
         let args =
             [from.address.into(), from.stride.into(), from.width.into(), k.into(), answers.into()];
         let entry = Entry { stem: "topk_logprob", name: "topk_logprob" };
-        launch(&*self.driver, entry, geometry, &args)?;
+        self.driver.launch(&Launch { entry, geometry, args: args.into() })?;
         state.best_host.resize(2 * rows * k, 0);
         self.driver.read(answers, bytemuck::cast_slice_mut(&mut state.best_host))?;
         for (i, answer) in state.best_host.chunks_exact(2).enumerate() {
@@ -226,34 +250,10 @@ impl Kernels for CudaKernels {
     }
 }
 
-/// Enqueues a launch, unless nothing is to be done.
-pub(crate) fn launch(
-    driver: &dyn Driver,
-    entry: Entry,
-    geometry: Geometry,
-    args: &[Arg],
-) -> Result<(), DeviceError> {
-    if geometry.grid.contains(&0) {
-        return Ok(());
-    }
-    driver.launch(entry, geometry, args)
-}
-
-/// A launch with a block for each row and each 1024 columns.
-fn rows_by_columns(
-    driver: &dyn Driver,
-    entry: Entry,
-    rows: usize,
-    width: usize,
-    threads: u32,
-    args: &[Arg],
-) -> Result<(), DeviceError> {
-    let grid = [rows as u32, width.div_ceil(COLS) as u32, 1];
-    launch(driver, entry, Geometry { grid, threads, shared_bytes: 0 }, args)
-}
-
-fn pair(from: Rows, to: Rows) -> [Arg; 5] {
-    [from.address.into(), from.stride.into(), to.address.into(), to.stride.into(), to.width.into()]
+fn pair(live: Arg, from: Rows, to: Rows) -> [Arg; 6] {
+    let (x, out) =
+        ([from.address.into(), from.stride.into()], [to.address.into(), to.stride.into()]);
+    [live, x[0], x[1], out[0], out[1], to.width.into()]
 }
 
 /// Whether two operands in one buffer share no element, row for row.

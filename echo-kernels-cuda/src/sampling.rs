@@ -1,8 +1,7 @@
 //! What the host sends to sample rows, and what comes back: one copy each way.
 
-use crate::driver::{Driver, Entry, Geometry};
+use crate::driver::{Driver, Entry, Geometry, Launch};
 use crate::memory::{Rows, Scratch};
-use crate::ops;
 use bytemuck::{Pod, Zeroable};
 use echo_core::sampling::{SampleSpec, SampleView};
 use echo_core::{DeviceError, Limits, TokenEdit, Verdicts};
@@ -123,7 +122,8 @@ impl Sampler {
         ];
         let geometry =
             Geometry { grid: [rows as u32, 1, 1], threads: 512, shared_bytes: 4 * words as u32 };
-        ops::launch(driver, Entry { stem: "sample_rows", name: "sample_rows" }, geometry, &args)?;
+        let entry = Entry { stem: "sample_rows", name: "sample_rows" };
+        driver.launch(&Launch { entry, geometry, args: args.into() })?;
         self.answers_host.resize(rows * stride, 0);
         driver.read(answers, bytemuck::cast_slice_mut(&mut self.answers_host))?;
         for (row, answer) in self.answers_host.chunks_exact(stride).enumerate() {

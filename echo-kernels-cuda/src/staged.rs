@@ -1,16 +1,12 @@
 //! The rows of one forward on the device: one copy, at addresses that never change.
 
-use crate::driver::{Arg, Driver, Entry, Geometry};
+use crate::driver::{Arg, Driver};
 use echo_core::{DeviceError, Limits, PackedView};
-
-/// Positions of one split of attention; `cu/tree_attention.cu` has the same number.
-pub(crate) const SPLIT: usize = 512;
 
 /// Where the fields of a forward lie, and what the host must know of it to launch.
 pub(crate) struct Staged {
-    limits: Limits,
+    pub(crate) limits: Limits,
     address: u64,
-    seq_of: u64,
     /// The block that is copied, refilled in place.
     words: Vec<u32>,
     pub(crate) n_rows: usize,
@@ -20,12 +16,8 @@ pub(crate) struct Staged {
 /// Sizes of a forward that choose a launch, never a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// 64-bit words of one ancestor set.
-    pub(crate) set_words: usize,
-    pub(crate) n_seqs: usize,
-    /// Most rows of a sequence, and most drafted rows.
+    /// Most rows of a sequence.
     pub(crate) rows_most: usize,
-    pub(crate) drafted_most: usize,
     /// Most positions that a row sees.
     pub(crate) seen_most: usize,
 }
@@ -38,6 +30,7 @@ pub(crate) enum Field {
     Position,
     Slot,
     PrefixLen,
+    SeqOf,
     RowStart,
     DraftedStart,
     TableStart,
@@ -49,7 +42,6 @@ impl Staged {
         let mut staged = Staged {
             limits: *limits,
             address: 0,
-            seq_of: 0,
             words: Vec::new(),
             n_rows: 0,
             shape: Shape::default(),
@@ -57,7 +49,6 @@ impl Staged {
         // Sequences may share a prefix, so tables can hold more entries than there are slots.
         let all = staged.start(Field::Table) + limits.seqs_max * limits.context_max;
         staged.address = driver.alloc(4 * all, "packed rows and slot tables")?;
-        staged.seq_of = driver.alloc(4 * limits.rows_max, "sequences of rows")?;
         staged.words.reserve_exact(all);
         Ok(staged)
     }
@@ -72,19 +63,16 @@ impl Staged {
             Field::Position => sets + rows_max,
             Field::Slot => sets + 2 * rows_max,
             Field::PrefixLen => sets + 3 * rows_max,
-            Field::RowStart => sets + 4 * rows_max,
-            Field::DraftedStart => sets + 4 * rows_max + seqs_max + 1,
-            Field::TableStart => sets + 4 * rows_max + 2 * seqs_max + 1,
-            Field::Table => sets + 4 * rows_max + 3 * seqs_max + 2,
+            Field::SeqOf => sets + 4 * rows_max,
+            Field::RowStart => sets + 5 * rows_max,
+            Field::DraftedStart => sets + 5 * rows_max + seqs_max + 1,
+            Field::TableStart => sets + 5 * rows_max + 2 * seqs_max + 1,
+            Field::Table => sets + 5 * rows_max + 3 * seqs_max + 2,
         }
     }
 
     pub(crate) fn address(&self, field: Field) -> Arg {
         Arg(self.address + 4 * self.start(field) as u64)
-    }
-
-    pub(crate) fn seq_of(&self) -> Arg {
-        Arg(self.seq_of)
     }
 
     /// Copies `packed` to the device. Panics if its parts contradict each other or exceed the
@@ -94,18 +82,27 @@ impl Staged {
         driver: &dyn Driver,
         packed: PackedView<'_>,
     ) -> Result<(), DeviceError> {
-        self.shape = shape(packed);
-        self.n_rows = packed.rows();
         let Limits { rows_max, seqs_max, context_max, .. } = self.limits;
+        let set_words = self.limits.ancestor_words();
         assert!(packed.rows() <= rows_max, "{} rows, at most {rows_max}", packed.rows());
         assert!(packed.n_seqs() <= seqs_max, "{} sequences, at most {seqs_max}", packed.n_seqs());
-        assert!(packed.words <= self.limits.ancestor_words(), "words of an ancestor set");
+        assert!(packed.words <= set_words, "{} words of an ancestor set", packed.words);
         assert!(packed.table.len() <= seqs_max * context_max, "{} positions", packed.table.len());
+        self.shape = shape(packed, &self.limits);
+        self.n_rows = packed.rows();
         self.words.clear();
         self.words.resize(self.start(Field::Table), 0);
-        for (i, set) in packed.ancestors.iter().enumerate() {
-            self.words[2 * i] = *set as u32;
-            self.words[2 * i + 1] = (set >> 32) as u32;
+        for row in 0..packed.rows() {
+            for (i, set) in packed.ancestors_of(row).iter().enumerate() {
+                let at = 2 * (row * set_words + i);
+                self.words[at] = *set as u32;
+                self.words[at + 1] = (set >> 32) as u32;
+            }
+        }
+        let seq_of = self.start(Field::SeqOf);
+        for s in 0..packed.n_seqs() {
+            let rows = packed.rows_of(s);
+            self.words[seq_of + rows.start..seq_of + rows.end].fill(s as u32);
         }
         for (field, values) in [
             (Field::Token, packed.token),
@@ -120,19 +117,13 @@ impl Staged {
             self.words[start..start + values.len()].copy_from_slice(values);
         }
         self.words.extend_from_slice(packed.table);
-        driver.write(self.address, bytemuck::cast_slice(&self.words))?;
-        if packed.n_seqs() == 0 {
-            return Ok(());
-        }
-        let entry = Entry { stem: "stage", name: "stage" };
-        let geometry =
-            Geometry { grid: [packed.n_seqs() as u32, 1, 1], threads: 64, shared_bytes: 0 };
-        driver.launch(entry, geometry, &[self.address(Field::RowStart), self.seq_of()])
+        driver.write(self.address, bytemuck::cast_slice(&self.words))
     }
 }
 
-/// The lengths must agree, and every row must see at least itself.
-fn shape(packed: PackedView<'_>) -> Shape {
+/// The lengths must agree and keep to the limits, and every row must see at least itself.
+fn shape(packed: PackedView<'_>, limits: &Limits) -> Shape {
+    let (tree_max, seen_max) = (limits.tree_max, limits.context_max + limits.tree_max);
     let (rows, n_seqs) = (packed.rows(), packed.n_seqs());
     assert_eq!(packed.position.len(), rows, "positions per row");
     assert_eq!(packed.slot.len(), rows, "slots per row");
@@ -141,11 +132,11 @@ fn shape(packed: PackedView<'_>) -> Shape {
     assert_eq!(packed.row_start.len(), n_seqs + 1, "first rows");
     assert_eq!(packed.drafted_start.len(), n_seqs, "first drafted rows");
     assert_eq!(packed.table_start.len(), n_seqs + 1, "first table entries");
-    let mut shape = Shape { set_words: packed.words, n_seqs, ..Shape::default() };
+    let mut shape = Shape::default();
     for s in 0..n_seqs {
-        let table = packed.table_of(s).len();
+        let (table, drafted) = (packed.table_of(s).len(), packed.drafted(s).len());
+        assert!(drafted <= tree_max, "{drafted} drafted rows of a sequence, at most {tree_max}");
         shape.rows_most = shape.rows_most.max(packed.rows_of(s).len());
-        shape.drafted_most = shape.drafted_most.max(packed.drafted(s).len());
         for row in packed.rows_of(s) {
             let prefix = packed.prefix_len[row] as usize;
             let ancestors: u32 = packed.ancestors_of(row).iter().map(|w| w.count_ones()).sum();
@@ -154,5 +145,6 @@ fn shape(packed: PackedView<'_>) -> Shape {
             shape.seen_most = shape.seen_most.max(prefix + ancestors as usize);
         }
     }
+    assert!(shape.seen_most <= seen_max, "a row sees {} of {seen_max}", shape.seen_most);
     shape
 }

@@ -1,15 +1,16 @@
-//! The machine in software: libraries made of the kernels' sources, and a heap for a device's
-//! memory, with guard bytes around each piece.
+//! The machine in software: libraries made of the kernels' sources, a heap for a device's memory,
+//! with guard bytes around each piece, and the launches of each graph.
 
 use crate::library::{self, Bug};
 use echo_core::DeviceError;
-use echo_kernels_cuda::driver::{Arg, Driver, Entry, Geometry};
+use echo_kernels_cuda::driver::{Driver, Graph, Launch};
 use echo_kernels_cuda::source::SOURCES;
 use libloading::Library;
 use std::alloc::{self, Layout};
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Guard bytes before and behind each piece of memory.
 const GUARD: usize = 256;
@@ -22,6 +23,17 @@ pub(crate) struct Emulated {
     bug: Option<Bug>,
     memory: Mutex<Vec<Piece>>,
     libraries: Mutex<HashMap<&'static str, Library>>,
+    graphs: Mutex<Vec<Vec<Launch>>>,
+    tally: Arc<Tally>,
+}
+
+/// What the machine was asked to do.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) captured: AtomicUsize,
+    pub(crate) replayed: AtomicUsize,
+    /// By themselves, not in a graph.
+    pub(crate) launched: AtomicUsize,
 }
 
 /// A piece of the device's memory, with guard bytes before and behind.
@@ -42,12 +54,24 @@ impl Drop for Piece {
 
 impl Emulated {
     pub(crate) fn new(seed: u64) -> Self {
-        Emulated { seed, bug: None, memory: Mutex::default(), libraries: Mutex::default() }
+        Emulated {
+            seed,
+            bug: None,
+            memory: Mutex::default(),
+            libraries: Mutex::default(),
+            graphs: Mutex::default(),
+            tally: Arc::default(),
+        }
     }
 
     /// A machine whose kernels have `bug`.
     pub(crate) fn with_bug(seed: u64, bug: Bug) -> Self {
         Emulated { bug: Some(bug), ..Emulated::new(seed) }
+    }
+
+    /// What it is asked to do from now on.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// Whether some kernel wrote beside the memory it was given.
@@ -96,7 +120,28 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn launch(&self, entry: Entry, geometry: Geometry, args: &[Arg]) -> Result<(), DeviceError> {
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        self.tally.launched.fetch_add(1, Ordering::Relaxed);
+        self.run(launch)
+    }
+
+    fn capture(&self, launches: &[Launch]) -> Result<Graph, DeviceError> {
+        self.tally.captured.fetch_add(1, Ordering::Relaxed);
+        let mut graphs = self.graphs.lock().expect("no test panics with the lock");
+        graphs.push(launches.to_vec());
+        Ok(Graph(graphs.len() as u32 - 1))
+    }
+
+    fn replay(&self, Graph(number): Graph) -> Result<(), DeviceError> {
+        self.tally.replayed.fetch_add(1, Ordering::Relaxed);
+        let graphs = self.graphs.lock().expect("no test panics with the lock");
+        graphs[number as usize].iter().try_for_each(|launch| self.run(launch))
+    }
+}
+
+impl Emulated {
+    fn run(&self, launch: &Launch) -> Result<(), DeviceError> {
+        let Launch { entry, geometry, args } = launch;
         let mut libraries = self.libraries.lock().expect("no test panics with the lock");
         let library = libraries.entry(entry.stem).or_insert_with(|| {
             let source = SOURCES.iter().find(|source| source.stem == entry.stem).expect("a stem");
@@ -116,7 +161,7 @@ impl Driver for Emulated {
         // SAFETY: every library has a function of this type for each entry point of its source.
         let failed = unsafe {
             let name = format!("emulated_{}", entry.name);
-            let run = library.get::<Launch>(name.as_bytes()).expect("an entry point");
+            let run = library.get::<Run>(name.as_bytes()).expect("an entry point");
             run(&raw const call, values.as_mut_ptr(), values.len(), error.as_mut_ptr())
         };
         if failed == 0 {
@@ -130,7 +175,7 @@ impl Driver for Emulated {
 
 /// What runs an entry point: its geometry, addresses of the arguments, their number, and room for
 /// a message.
-type Launch =
+type Run =
     unsafe extern "C" fn(*const CallGeometry, *mut *const c_void, usize, *mut c_char) -> c_int;
 
 /// `emulation::Geometry`.

@@ -1,8 +1,11 @@
 //! Every kernel, from the source a device would get, against the conformance suite on a machine in
-//! software: three orders of threads, which must give the same bits. Then bugs are planted, and the
-//! same checks must find them.
+//! software: three orders of threads, launched for the rows there are or replayed from graphs of
+//! whole tiers, which must give the same bits. Then bugs are planted, and the same checks must find
+//! them.
 
 mod driver;
+mod forward;
+mod graphs;
 mod library;
 mod planted;
 #[macro_use]
@@ -11,23 +14,24 @@ mod stems;
 
 use driver::Emulated;
 use echo_kernels_cpu::conformance::{self, Open, Report};
-use echo_kernels_cuda::CudaKernels;
+use echo_kernels_cuda::{CudaKernels, Graphs};
 use library::Bug;
 
-/// Orders of threads: ascending, descending, at random.
-const SEEDS: [u64; 3] = [0, 1, 7];
+/// Orders of threads, ascending, descending, at random, and what is captured: every operation, or
+/// nothing.
+const MACHINES: [(u64, Graphs); 3] = [(0, Graphs::From(1)), (1, Graphs::Off), (7, Graphs::From(1))];
 
 fn run(stem: &str, bug: Option<Bug>) -> Report {
-    let open = |seed| {
+    let open = |(seed, graphs)| {
         move || {
             let driver = match bug {
                 Some(bug) => Emulated::with_bug(seed, bug),
                 None => Emulated::new(seed),
             };
-            conformance::boxed(CudaKernels::new(Box::new(driver)))
+            conformance::boxed(CudaKernels::with_graphs(Box::new(driver), graphs))
         }
     };
-    let opens = SEEDS.map(open);
+    let opens = MACHINES.map(open);
     let configurations: Vec<Open<'_>> = opens.iter().map(|open| open as Open<'_>).collect();
     conformance::run_stem(stem, &configurations)
 }
