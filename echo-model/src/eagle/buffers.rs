@@ -19,8 +19,8 @@ pub(super) struct Buffers {
     pub(super) kept: Mat,
     /// Input of a pass and, after it, its output, `[rows, hidden]`.
     pub(super) hidden: Mat,
-    /// The output of the pass before.
-    pub(super) before: Mat,
+    /// States on their way to where they are wanted, `[rows, hidden]`.
+    pub(super) moved: Mat,
     /// `[rows, hidden]`.
     pub(super) block: Mat,
     /// `[rows, 2 hidden]`.
@@ -55,8 +55,8 @@ impl Buffers {
             let buffer = kernels.alloc(Element::F32, rows * width, "activations of the head")?;
             Ok::<_, DeviceError>(Mat::new(buffer, width))
         };
-        let identity = kernels.alloc(Element::U32, kept_max, "row numbers of the head")?;
-        let numbers: Vec<u32> = (0..kept_max as u32).collect();
+        let identity = kernels.alloc(Element::U32, rows, "row numbers of the head")?;
+        let numbers: Vec<u32> = (0..rows as u32).collect();
         kernels.write(identity, 0, Data::U32(&numbers))?;
         let (hidden, proposing) = (config.hidden, limits.seqs_max * limits.beam_max.max(1));
         Ok(Buffers {
@@ -66,7 +66,7 @@ impl Buffers {
             fused: mat(fused_max + 1, hidden)?,
             kept: mat(kept_max + 1, hidden)?,
             hidden: mat(rows, hidden)?,
-            before: mat(rows, hidden)?,
+            moved: mat(rows, hidden)?,
             block: mat(rows, hidden)?,
             pair: mat(rows, 2 * hidden)?,
             qkv: mat(rows, heads.qkv_width())?,

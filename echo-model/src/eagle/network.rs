@@ -133,13 +133,13 @@ impl Network {
     /// Makes the states of `sources` the kept ones, place by place.
     pub(super) fn keep(&self, sources: &Sources) -> Result<(), DeviceError> {
         let (kernels, b) = (self.kernels.as_ref(), &self.buffers);
-        self.join(sources, b.before)?;
-        kernels.gather_rows(sources.fused.len(), b.identity, b.before, b.kept)
+        self.join(sources, b.moved)?;
+        kernels.gather_rows(sources.fused.len(), b.identity, b.moved, b.kept)
     }
 
     /// Runs the layer over rows whose states come from the target.
     pub(super) fn begin(
-        &mut self,
+        &self,
         packed: PackedView<'_>,
         sources: &Sources,
     ) -> Result<(), DeviceError> {
@@ -150,7 +150,7 @@ impl Network {
     /// The same as far as keys and values: with one layer, nobody sees more of an entry that
     /// proposes nothing.
     pub(super) fn store(
-        &mut self,
+        &self,
         packed: PackedView<'_>,
         sources: &Sources,
     ) -> Result<(), DeviceError> {
@@ -159,16 +159,13 @@ impl Network {
     }
 
     /// Runs the layer over rows whose states are rows of its own last output.
-    pub(super) fn go_on(
-        &mut self,
-        packed: PackedView<'_>,
-        parents: &[u32],
-    ) -> Result<(), DeviceError> {
-        let b = &mut self.buffers;
-        // What was written last is read now.
-        std::mem::swap(&mut b.hidden, &mut b.before);
-        self.kernels.write(b.index, 0, Data::U32(parents))?;
-        self.kernels.gather_rows(parents.len(), b.index, b.before, b.hidden)?;
+    pub(super) fn go_on(&self, packed: PackedView<'_>, parents: &[u32]) -> Result<(), DeviceError> {
+        let (kernels, b, n) = (self.kernels.as_ref(), &self.buffers, parents.len());
+        kernels.write(b.index, 0, Data::U32(parents))?;
+        kernels.gather_rows(n, b.index, b.hidden, b.moved)?;
+        // Back to where every pass reads: a device that replays what it has captured knows passes
+        // by their operands.
+        kernels.gather_rows(n, b.identity, b.moved, b.hidden)?;
         self.forward(packed)
     }
 
