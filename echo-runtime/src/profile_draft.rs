@@ -32,7 +32,7 @@ pub fn profile_draft(
     let fits = |n: usize| {
         n > 0 && n <= limits.seqs_max && n * TEXT <= limits.rows_max.min(limits.kv_slots)
     };
-    for &n in seqs.iter().filter(|&&n| fits(n) && limits.depth_max > 1) {
+    for &n in seqs.iter().filter(|&&n| fits(n) && limits.depth_max > 0) {
         // What comes takes at least as long as what was.
         if !profiles.is_empty() && start.elapsed() > BUDGET / 2 {
             break;
@@ -119,7 +119,7 @@ impl Texts {
     }
 }
 
-/// Times two levels of a draft.
+/// Times two levels of a draft, or the one there may be.
 fn draft(
     drafter: &mut dyn Drafter,
     texts: &Texts,
@@ -130,7 +130,7 @@ fn draft(
     let depth_cap = vec![u32::MAX; limits.seqs_max];
     let mut profiles = Vec::new();
     tree.plant((0..texts.n as u32).map(|seq| (seq, texts.tokens[TEXT - 1])));
-    for _ in 0..2 {
+    for _ in 0..limits.depth_max.min(2) {
         let frontier = tree.view().frontier();
         open(frontier, limits.width_max, limits.beam_max, &depth_cap, &mut keep);
         let rows = keep.as_slice().iter().filter(|&&children| children > 0).count();

@@ -11,14 +11,19 @@ mod library;
 mod testkit;
 
 use driver::Emulated;
-use echo_core::{DType, Kernels};
+use echo_core::{DType, Kernels, Limits};
+use echo_gate::Always;
 use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
+use echo_model::LlamaTarget;
 use echo_model::testkit::{TinyModel, TinyShape};
-use echo_runtime::Options;
+use echo_runtime::{Engine, Options, Output, Parts, profile, profile_draft};
 use library::Bug;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use testkit::episode::Dice;
+use testkit::solvers::Greedy;
 use testkit::tiny::{self, Who};
+use testkit::vocab::SmallVocab;
 
 const DTYPES: [DType; 4] = [DType::BF16, DType::F16, DType::Q8_0, DType::Q4_1];
 
@@ -73,4 +78,39 @@ fn a_sum_that_knows_the_number_of_rows_is_seen_in_software() {
         tiny::answers(&kernels, &model, requests, who, Options::default()).0
     };
     assert_ne!(said(Who::Nobody), said(Who::Ngram));
+}
+
+/// A forward and a draft at the start meet every list of operations that steps are made of: no
+/// step captures anything, or is refused for want of a graph.
+#[test]
+fn steps_replay_what_the_start_has_captured() {
+    let model = TinyModel::new(TinyShape::usual(DType::Q8_0), 3);
+    for (who, depth_max) in [(Who::Nobody, 4), (Who::Hybrid, 4), (Who::Eagle, 1)] {
+        let limits = Limits { depth_max, ..tiny::limits() };
+        let machine = Emulated::new(0);
+        let tally = machine.tally();
+        let own = Arc::new(CudaKernels::new(Box::new(machine)));
+        let kernels: Arc<dyn Kernels> = Arc::clone(&own) as _;
+        let mut target =
+            LlamaTarget::new(Arc::clone(&kernels), &model, &limits).expect("a tiny model loads");
+        let mut drafter = who.drafter(&kernels, &model, &mut target, &limits);
+        profile(&mut target, &limits, &[1], &[1], 1).expect("a forward");
+        profile_draft(&mut target, &mut *drafter, &limits, &[1], 1).expect("drafts");
+        own.seal();
+        let captured = tally.captured.load(Ordering::Relaxed);
+        let (gate, solver) = (Box::new(Always), Box::new(Greedy));
+        let parts =
+            Parts { target: Box::new(target), drafter, gate, solver, vocab: Arc::new(SmallVocab) };
+        let options = Options { prompt_rows_max: 7, ..Options::default() };
+        let mut engine = Engine::new(parts, limits, options).expect("the limits are legal");
+        for request in tiny::requests(&mut Dice::new(3), 32) {
+            engine.submit(request).expect("a good request");
+        }
+        while !engine.is_idle() {
+            engine.step(&mut Output::default()).expect("every graph is there");
+        }
+        assert_eq!(tally.captured.load(Ordering::Relaxed), captured, "{who:?}");
+        let totals = engine.totals();
+        assert_eq!((totals.policy_faults, totals.verified > 0), (0, who != Who::Nobody), "{who:?}");
+    }
 }
