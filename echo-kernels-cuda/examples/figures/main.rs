@@ -3,15 +3,16 @@
 //!
 //! Forwards of the shape of Llama-3.1-8B with random BF16 weights, made of the port's operations
 //! as a model makes them. Four layers have weights of their own and are run eight times each: far
-//! more bytes than a cache holds. `figures --check` runs a tiny shape on the CPU, to see that the
-//! program is sound.
+//! more bytes than a cache holds. Then forwards of the shape of SmolLM2-135M, whose launches take
+//! the host long, as graphs and launched one by one. `figures --check` runs a tiny shape on the
+//! CPU, to see that the program is sound.
 
 mod forward;
 
 use echo_core::port::{Data, Element, Kernels, Mat};
 use echo_core::{DeviceError, Limits};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
-use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions};
+use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions, Graphs, OpenError};
 use forward::{Forward, Shape};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,6 +26,16 @@ const LLAMA_8B: Shape = Shape {
     vocab: 128_256,
     layers: 32,
     distinct: 4,
+};
+const SMOL_135M: Shape = Shape {
+    hidden: 576,
+    n_q: 9,
+    n_kv: 3,
+    dim: 64,
+    ffn: 1536,
+    vocab: 49_152,
+    layers: 30,
+    distinct: 30,
 };
 const TINY: Shape =
     Shape { hidden: 64, n_q: 4, n_kv: 2, dim: 16, ffn: 96, vocab: 200, layers: 4, distinct: 2 };
@@ -47,10 +58,33 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         let cpu = CpuKernels::new(CpuOptions::default());
         return Ok(figures(&cpu, TINY, 1 << 10, 1)?);
     }
-    let cache = arg.map(Into::into);
-    let cuda = Cuda::open(&CudaOptions { ordinal: 0, cache }, &mut |_| ())?;
-    println!("device: {}", cuda.info());
-    Ok(figures(&CudaKernels::new(Box::new(cuda)), LLAMA_8B, 1 << 16, 21)?)
+    let options = CudaOptions { ordinal: 0, cache: arg.map(Into::into) };
+    let open = |graphs| {
+        let cuda = Cuda::open(&options, &mut |_| ())?;
+        println!("device: {}", cuda.info());
+        Ok::<_, OpenError>(CudaKernels::with_graphs(Box::new(cuda), graphs))
+    };
+    figures(&open(Graphs::default())?, LLAMA_8B, 1 << 16, 21)?;
+    for (graphs, how) in [(Graphs::default(), "as graphs"), (Graphs::Off, "one by one")] {
+        println!("135 M parameters, launched {how}:");
+        let kernels = open(graphs)?;
+        let mut forward = Forward::new(&kernels, SMOL_135M, &limits())?;
+        forward.run(1, 1, CONTEXT)?;
+        // What is timed is a replay, or an error.
+        kernels.seal();
+        forwards(&mut forward, 51, None)?;
+    }
+    Ok(())
+}
+
+fn limits() -> Limits {
+    Limits {
+        rows_max: 256,
+        tree_max: 64,
+        kv_slots: 64 * (CONTEXT + 64),
+        context_max: CONTEXT + 64,
+        ..Limits::usual(64, CONTEXT + 64)
+    }
 }
 
 fn figures(
@@ -61,30 +95,10 @@ fn figures(
 ) -> Result<(), DeviceError> {
     let bandwidth = copy_bandwidth(kernels, copied, shape.hidden, repeats)?;
     println!("copy bandwidth: {:.0} GB/s", bandwidth / 1e9);
-    let rows_max = 256;
-    let limits = Limits {
-        rows_max,
-        tree_max: 64,
-        kv_slots: 64 * (CONTEXT + 64),
-        context_max: CONTEXT + 64,
-        ..Limits::usual(64, CONTEXT + 64)
-    };
     let start = Instant::now();
-    let mut forward = Forward::new(kernels, shape, &limits)?;
+    let mut forward = Forward::new(kernels, shape, &limits())?;
     println!("weights made and copied in {:.1} s", start.elapsed().as_secs_f64());
-    let bytes = shape.bytes() as f64;
-    let mut one = 0.0;
-    for (seqs, rows) in [(1, 1), (1, 8), (1, 16), (1, 32), (1, 64), (16, 1), (64, 1), (64, 4)] {
-        let taken = median(repeats, || forward.run(seqs, rows, CONTEXT))?;
-        if one == 0.0 {
-            one = taken;
-        }
-        let (ms, of_one, of_bound) = (taken * 1e3, taken / one, bytes / bandwidth / taken * 100.0);
-        println!(
-            "{seqs:>3} sequences x {rows:>2} rows: {ms:8.3} ms a forward, {of_one:.2} of one row, \
-             {of_bound:.0} % of the bound by copying the weights' bytes"
-        );
-    }
+    forwards(&mut forward, repeats, Some(shape.bytes() as f64 / bandwidth))?;
     let (rows, repeats) = (256, repeats.min(11));
     let taken = median(repeats, || forward.products(rows))?;
     let flops = 2.0 * rows as f64 * shape.products() as f64;
@@ -93,6 +107,31 @@ fn figures(
         taken * 1e3,
         flops / taken / 1e12
     );
+    Ok(())
+}
+
+/// Times forwards of one row and more; `bound` are the seconds that copying the weights' bytes takes.
+fn forwards(
+    forward: &mut Forward<'_>,
+    repeats: usize,
+    bound: Option<f64>,
+) -> Result<(), DeviceError> {
+    let mut one = 0.0;
+    for (seqs, rows) in [(1, 1), (1, 8), (1, 16), (1, 32), (1, 64), (16, 1), (64, 1), (64, 4)] {
+        let taken = median(repeats, || forward.run(seqs, rows, CONTEXT))?;
+        if one == 0.0 {
+            one = taken;
+        }
+        let (ms, of_one) = (taken * 1e3, taken / one);
+        let of_bound = bound.map_or(String::new(), |bound| {
+            let percent = bound / taken * 100.0;
+            format!(", {percent:.0} % of the bound by copying the weights' bytes")
+        });
+        println!(
+            "{seqs:>3} sequences x {rows:>2} rows: {ms:8.3} ms a forward, {of_one:.2} of one \
+             row{of_bound}"
+        );
+    }
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! Graphs: a replayed tier leaves what launches for the rows there are leave, bit for bit, in the
 //! whole memory. Bugs of padding rows are planted, and the same comparison must find them.
 
-use crate::driver::Tally;
+use crate::driver::{Emulated, Tally};
 use crate::forward::{Forward, LIMITS, Rows};
 use crate::library::Bug;
 use echo_core::DeviceError;
-use echo_kernels_cuda::Graphs;
 use echo_kernels_cuda::graphs::TIERS;
+use echo_kernels_cuda::{CudaKernels, Graphs};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Captured, replayed, launched by themselves.
@@ -15,37 +16,25 @@ fn counts(tally: &Tally) -> [usize; 3] {
     [captured, replayed, launched].map(|count| count.load(Ordering::Relaxed))
 }
 
-/// Forwards on and between tiers: plain, drafted, mixed; short, over several splits, and with more
-/// splits than blocks share them in the tier of 48 rows.
-fn forwards() -> Vec<Rows> {
-    let plain = |n: usize| (0..n).map(|i| (3 * i, 0)).collect::<Vec<_>>();
-    let mut far = plain(33);
-    far[5].0 = 3090;
-    let shapes = [
-        plain(1),
-        plain(3),
-        plain(9),
-        vec![(7, 4)],
-        vec![(0, 0), (40, 11), (9, 0), (30, 3)],
-        vec![(20, 19), (11, 0)],
-        vec![(1300, 1)],
-        vec![(2, 2), (600, 5)],
-        far,
-    ];
-    shapes.iter().map(|seqs| Rows::new(seqs)).collect()
+/// The layer on a machine, and what the machine is asked to do.
+fn forward(graphs: Graphs, bug: Option<Bug>) -> (Forward, Arc<Tally>) {
+    let machine = bug.map_or(Emulated::new(0), |bug| Emulated::with_bug(0, bug));
+    let tally = machine.tally();
+    (Forward::new(CudaKernels::with_graphs(Box::new(machine), graphs)), tally)
 }
 
 /// The number of the first forward that a graph of a tier and launches of their own leave different
 /// memory of.
 fn first_difference(bug: Option<Bug>) -> Option<usize> {
-    let (direct, tiers) = (Forward::new(Graphs::Off, bug), Forward::new(Graphs::From(1), bug));
+    let (direct, launches) = forward(Graphs::Off, bug);
+    let (tiers, replays) = forward(Graphs::From(1), bug);
     // A machine that refuses what a bug does has found it, too.
     let same =
         |rows: &Rows| matches!((direct.run(rows), tiers.run(rows)), (Ok(a), Ok(b)) if a == b);
-    let found = forwards().iter().position(|rows| !same(rows));
+    let found = Rows::samples().iter().position(|rows| !same(rows));
     if found.is_none() {
-        assert_eq!(counts(&direct.tally)[..2], [0, 0], "nothing is captured");
-        assert_eq!(counts(&tiers.tally)[2], 0, "everything is replayed");
+        assert_eq!(counts(&launches)[..2], [0, 0], "nothing is captured");
+        assert_eq!(counts(&replays)[2], 0, "everything is replayed");
     }
     found
 }
@@ -80,23 +69,23 @@ fn what_padding_rows_write_is_found() {
 #[test]
 fn a_split_that_no_block_takes_is_found() {
     let (stem, from, to) = ("tree_attention", "split += gridDim.z", "split += splits");
-    let last = forwards().len() - 1;
+    let last = Rows::samples().len() - 1;
     assert_eq!(first_difference(Some(Bug { stem, from, to })), Some(last));
 }
 
 #[test]
 fn a_list_is_captured_once_for_all_tiers_and_lengths() {
-    let forward = Forward::new(Graphs::default(), None);
-    let all = forwards();
+    let (forward, tally) = forward(Graphs::default(), None);
+    let all = Rows::samples();
     forward.run(&all[0]).expect("the machine does not fail");
-    let first = counts(&forward.tally);
+    let first = counts(&tally);
     let tiers = TIERS.iter().filter(|&&tier| tier <= LIMITS.rows_max).count();
     // At most one for each way in which the rows of a tier can lie.
     assert!((tiers..=4 * tiers).contains(&first[0]), "{} graphs", first[0]);
     for rows in &all {
         forward.run(rows).expect("the machine does not fail");
     }
-    assert_eq!(counts(&forward.tally), [first[0], 1 + all.len(), 0]);
+    assert_eq!(counts(&tally), [first[0], 1 + all.len(), 0]);
 }
 
 #[test]
@@ -105,28 +94,28 @@ fn after_the_start_a_missing_graph_is_an_error_that_names_its_tier() {
         Err(DeviceError::Unsupported(why)) => assert!(why.contains(tier), "{why}"),
         done => panic!("{done:?}"),
     };
-    let forward = Forward::new(Graphs::default(), None);
+    let (forward, tally) = forward(Graphs::default(), None);
     forward.run(&Rows::new(&[(4, 0)])).expect("the start may capture");
     forward.kernels.seal();
-    let captured = counts(&forward.tally)[0];
+    let captured = counts(&tally)[0];
     forward.run(&Rows::new(&[(4, 9), (0, 0)])).expect("all tiers of the list are there");
     // A list that was not met at the start.
     refused(forward.tail(5), "a tier of 8 rows");
     forward.run(&Rows::new(&[(4, 0)])).expect("the error was of that list alone");
-    assert_eq!(counts(&forward.tally), [captured, 3, 0]);
+    assert_eq!(counts(&tally), [captured, 3, 0]);
 
-    let forward = Forward::new(Graphs::default(), None);
-    forward.tail(2).expect("the start may capture");
-    forward.kernels.seal();
-    forward.tail(48).expect("the tier of the stage's rows is there");
+    let (other, _) = self::forward(Graphs::default(), None);
+    other.tail(2).expect("the start may capture");
+    other.kernels.seal();
+    other.tail(48).expect("the tier of the stage's rows is there");
     // More rows than any stage has.
-    refused(forward.tail(49), "a tier of 64 rows");
+    refused(other.tail(49), "a tier of 64 rows");
 }
 
 #[test]
 fn more_rows_than_the_largest_tier_are_launched_as_they_are() {
-    let forward = Forward::new(Graphs::default(), None);
+    let (forward, tally) = forward(Graphs::default(), None);
     forward.kernels.seal();
     forward.tail(300).expect("no graph is wanted for it");
-    assert_eq!(counts(&forward.tally), [0, 0, 3]);
+    assert_eq!(counts(&tally), [0, 0, 3]);
 }

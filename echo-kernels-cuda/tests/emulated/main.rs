@@ -4,6 +4,7 @@
 //! them.
 
 mod driver;
+#[path = "../forward/mod.rs"]
 mod forward;
 mod graphs;
 mod library;

@@ -1,13 +1,9 @@
-//! One layer made of every operation that is counted by rows, on a machine of its own, and all it
-//! leaves in memory.
+//! One layer made of every operation that is counted by rows, and all it leaves in memory.
 
-use crate::driver::{Emulated, Tally};
-use crate::library::Bug;
 use echo_core::port::{Buffer, Data, Device, Element, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::tensor::{DType, TensorView};
 use echo_core::{DeviceError, Limits, PackedView};
-use echo_kernels_cuda::{CudaKernels, Graphs};
-use std::sync::Arc;
+use echo_kernels_cuda::CudaKernels;
 
 const HEADS: Heads = Heads { n_q: 4, n_kv: 2, dim: 16 };
 /// Enough columns that a product is cut into slices.
@@ -33,7 +29,6 @@ pub(crate) const LIMITS: Limits = Limits {
 /// The layer on a machine.
 pub(crate) struct Forward {
     pub(crate) kernels: CudaKernels,
-    pub(crate) tally: Arc<Tally>,
     stage: Stage,
     table: Weight,
     weights: [Weight; 3],
@@ -46,10 +41,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    pub(crate) fn new(graphs: Graphs, bug: Option<Bug>) -> Self {
-        let machine = bug.map_or(Emulated::new(0), |bug| Emulated::with_bug(0, bug));
-        let tally = machine.tally();
-        let kernels = CudaKernels::with_graphs(Box::new(machine), graphs);
+    pub(crate) fn new(kernels: CudaKernels) -> Self {
         let floats = |len: usize| kernels.alloc(Element::F32, len, "floats").expect("memory");
         let widths =
             [HIDDEN, HIDDEN, HEADS.qkv_width(), HEADS.n_q * HEADS.dim, 2 * FFN, FFN, HIDDEN];
@@ -70,7 +62,6 @@ impl Forward {
             mats: widths.map(|width| Mat::new(floats(ROWS * width), width)),
             cache: [(), ()].map(|()| floats(LIMITS.kv_slots * HEADS.n_kv * HEADS.dim)),
             kernels,
-            tally,
         }
     }
 
@@ -158,6 +149,26 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Forwards on and between tiers: plain, drafted, mixed; short, over several splits, and at last
+    /// with more splits than blocks share them in the tier of 48 rows.
+    pub(crate) fn samples() -> Vec<Rows> {
+        let plain = |n: usize| (0..n).map(|i| (3 * i, 0)).collect::<Vec<_>>();
+        let mut far = plain(33);
+        far[5].0 = 3090;
+        let shapes = [
+            plain(1),
+            plain(3),
+            plain(9),
+            vec![(7, 4)],
+            vec![(0, 0), (40, 11), (9, 0), (30, 3)],
+            vec![(20, 19), (11, 0)],
+            vec![(1300, 1)],
+            vec![(2, 2), (600, 5)],
+            far,
+        ];
+        shapes.iter().map(|seqs| Rows::new(seqs)).collect()
+    }
+
     /// Sequences of so many cached positions and drafted rows. Slots are given from 0 on.
     pub(crate) fn new(seqs: &[(usize, usize)]) -> Self {
         let mut rows = Rows { row_start: vec![0], table_start: vec![0], ..Rows::default() };
