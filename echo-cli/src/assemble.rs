@@ -26,6 +26,7 @@ pub(crate) fn engine(
     let gate = flags.gate();
     let policies = (gate.as_str(), flags.solver.as_str());
     let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
+    loaded.rehearse(&mut team, &flags.drafter, &limits)?;
     let learner = registry::learner(&gate, known.as_ref());
     let gate = registry::gate(&gate, known.as_ref())?;
     let solver = registry::solver(&flags.solver, &limits, known.as_ref())?;

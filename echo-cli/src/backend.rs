@@ -6,7 +6,7 @@ use crate::registry;
 use anyhow::{Context, Result};
 use echo_core::Kernels;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
-use echo_kernels_cuda::OpenError;
+use echo_kernels_cuda::{CudaKernels, OpenError};
 use echo_kernels_wgpu::{Choice, WgpuKernels, WgpuOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Backend {
     /// What quantised weights meet: `int8` or `float`.
     pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
+    /// The same, if it captures graphs.
+    pub(crate) captured: Option<Arc<CudaKernels>>,
 }
 
 impl Backend {
@@ -31,7 +33,7 @@ impl Backend {
             "auto" => auto(args),
             "cpu" => cpu(args),
             "wgpu" => wgpu(Choice::Any),
-            "cuda" => cuda::open().context("--backend cuda; try --backend cpu"),
+            "cuda" => cuda::open(!args.no_graphs).context("--backend cuda; try --backend cpu"),
             name => Err(registry::unknown("backend", name, &BACKENDS)),
         }
     }
@@ -39,7 +41,7 @@ impl Backend {
 
 fn auto(args: &EngineArgs) -> Result<Backend> {
     let gpu = || if may_have_gpu() { wgpu(Choice::Gpu).ok() } else { None };
-    first(cuda::open, gpu, || cpu(args))
+    first(|| cuda::open(!args.no_graphs), gpu, || cpu(args))
 }
 
 /// CUDA if there is a device, else a GPU through wgpu, else the CPU. A GPU that can't be opened is
@@ -76,7 +78,8 @@ fn cpu(args: &EngineArgs) -> Result<Backend> {
     };
     let device = format!("{} kernels on {} threads", args.kernels, options.threads);
     let kernels = Arc::new(CpuKernels::new(options));
-    Ok(Backend { name: "cpu", device, activations: args.activations.clone(), kernels })
+    let activations = args.activations.clone();
+    Ok(Backend { name: "cpu", device, activations, kernels, captured: None })
 }
 
 /// A device through wgpu. A software device is taken only when `--backend wgpu` asks for it: the
@@ -87,8 +90,8 @@ fn wgpu(choice: Choice) -> Result<Backend> {
     if kernels.found().software {
         eprintln!("note: {} is the processor; --backend cpu is faster", kernels.found().name);
     }
-    let device = kernels.found().to_string();
-    Ok(Backend { name: "wgpu", device, activations: "float".into(), kernels: Arc::new(kernels) })
+    let (device, kernels) = (kernels.found().to_string(), Arc::new(kernels));
+    Ok(Backend { name: "wgpu", device, activations: "float".into(), kernels, captured: None })
 }
 
 #[cfg(test)]
@@ -97,7 +100,8 @@ mod tests {
 
     fn named(name: &'static str) -> Backend {
         let kernels = Arc::new(CpuKernels::new(CpuOptions { threads: 1, ..CpuOptions::default() }));
-        Backend { name, device: String::new(), activations: String::new(), kernels }
+        let (device, activations) = (String::new(), String::new());
+        Backend { name, device, activations, kernels, captured: None }
     }
 
     #[test]

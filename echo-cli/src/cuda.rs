@@ -3,12 +3,12 @@
 use crate::backend::Backend;
 use crate::model;
 use echo_kernels_cuda::compile;
-use echo_kernels_cuda::{CompileProgress, Cuda, CudaKernels, CudaOptions, OpenError};
+use echo_kernels_cuda::{CompileProgress, Cuda, CudaKernels, CudaOptions, Graphs, OpenError};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 
-/// The first device of the driver.
-pub(crate) fn open() -> Result<Backend, OpenError> {
+/// The first device of the driver, with its launches captured into graphs or one by one.
+pub(crate) fn open(has_graphs: bool) -> Result<Backend, OpenError> {
     let cache = model::cache_folder().ok().map(|folder| folder.join("cubins"));
     let bar = ProgressBar::no_length().with_style(
         ProgressStyle::with_template("compiling kernels {bar:30} {pos}/{len} {msg} {elapsed}")
@@ -27,9 +27,12 @@ pub(crate) fn open() -> Result<Backend, OpenError> {
     if compiled > 0 {
         eprintln!("compiled the kernels for {} in {:.1?}", cuda.info().arch, bar.elapsed());
     }
-    let device = cuda.info().to_string();
-    let kernels = Arc::new(CudaKernels::new(Box::new(cuda)));
-    Ok(Backend { name: "cuda", device, activations: "float".into(), kernels })
+    let (graphs, how) =
+        if has_graphs { (Graphs::default(), "") } else { (Graphs::Off, ", without graphs") };
+    let device = format!("{}{how}", cuda.info());
+    let kernels = Arc::new(CudaKernels::with_graphs(Box::new(cuda), graphs));
+    let captured = has_graphs.then(|| Arc::clone(&kernels));
+    Ok(Backend { name: "cuda", device, activations: "float".into(), kernels, captured })
 }
 
 /// The first device in words, or why there is none.

@@ -23,6 +23,9 @@ pub(crate) struct EngineArgs {
     /// What quantised weights meet on the CPU: `int8` (fast) or `float` (exact to single precision)
     #[arg(long, default_value = "int8")]
     pub(crate) activations: String,
+    /// CUDA: hand each kernel to the driver by itself instead of replaying captured graphs, to compare
+    #[arg(long)]
+    pub(crate) no_graphs: bool,
     /// Who proposes tokens: `eagle:FOLDER` (a learned head), `ngram` (what the text repeats),
     /// `hybrid:FOLDER` (both), `none`, or `auto`: both if a head for the model comes with the
     /// program, else `ngram`

@@ -25,14 +25,16 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// From timed forwards and draft passes, and the drafter's calibration if there is one.
+    /// From timed forwards and draft passes, padded to `tiers` if there are any, and the drafter's
+    /// calibration if there is one.
     pub(crate) fn new(
         verify: &[Profile],
         draft: &[Profile],
+        tiers: &[usize],
         calibration: Option<&CalibrationFile>,
     ) -> Result<Self> {
-        let cost =
-            CostTable::from_samples(&samples(verify), &samples(draft), 0.0, Between::Linear)?;
+        let between = if tiers.is_empty() { Between::Linear } else { Between::Step };
+        let cost = CostTable::from_samples(&samples(verify), &samples(draft), 0.0, between)?;
         let paths = calibration.and_then(|file| file.paths.as_ref());
         let knots = |knot: &echo_gate::Knot| (knot.confidence, knot.gain);
         let survival = match paths {
@@ -57,7 +59,7 @@ impl Known {
             return Ok(None);
         }
         let Times { verify, draft } = team.times(drafter, limits)?;
-        Known::new(&verify, &draft, team.calibration(drafter)).map(Some)
+        Known::new(&verify, &draft, team.tiers(), team.calibration(drafter)).map(Some)
     }
 }
 

@@ -255,7 +255,7 @@ mod tests {
     fn named(name: &str) -> Result<Box<dyn Solver>> {
         let time = std::time::Duration::from_millis(1);
         let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
-        let known = Known::new(&[profile], &[], None)?;
+        let known = Known::new(&[profile], &[], &[], None)?;
         solver(name, &Limits::usual(4, 64), Some(&known))
     }
 

@@ -38,6 +38,7 @@ fn open(flags: &EngineArgs, limits: &Limits, was: &(String, String)) -> Result<P
         bail!("{} has changed", loaded.path.display());
     }
     let mut team = Team::load(&loaded, limits, [flags.drafter.as_str()])?;
+    loaded.rehearse(&mut team, &flags.drafter, limits)?;
     let (target, drafter) = team.lend(&flags.drafter);
     Ok(Pair { target, drafter })
 }

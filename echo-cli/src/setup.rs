@@ -3,9 +3,12 @@
 use crate::backend::{self, Backend};
 use crate::engine_args::EngineArgs;
 use crate::loading::Loading;
+use crate::team::Team;
 use crate::{doctor, model, times};
 use anyhow::{Context, Result};
 use echo_core::{Kernels, Limits, Target, Token};
+use echo_kernels_cuda::CudaKernels;
+use echo_kernels_cuda::graphs::TIERS;
 use echo_model::llama::{LlamaTarget, LoadProgress};
 use echo_model::template::{ChatTemplate, Message, RenderOptions};
 use echo_model::tokenizer::Tokenizer;
@@ -30,6 +33,8 @@ pub(crate) struct Loaded {
     /// What quantised weights meet there.
     pub(crate) activations: String,
     pub(crate) kernels: Arc<dyn Kernels>,
+    /// The same, if it captures graphs.
+    captured: Option<Arc<CudaKernels>>,
     pub(crate) threads: usize,
     /// What the weights took, once they are there.
     pub(crate) loading: OnceLock<Loading>,
@@ -44,7 +49,8 @@ impl Loaded {
         let checkpoint = Checkpoint::open(&path)?;
         let tokenizer = Arc::new(Tokenizer::open(&checkpoint)?);
         let threads = backend::threads(args);
-        let Backend { name: backend, device, activations, kernels } = Backend::open(args)?;
+        let Backend { name: backend, device, activations, kernels, captured } =
+            Backend::open(args)?;
         let build = std::env::current_exe().map(|path| times::stamp(&path)).unwrap_or_default();
         let fingerprint = format!(
             "{}; {backend} {device} {} {activations} {threads}; {}; {build}",
@@ -60,10 +66,26 @@ impl Loaded {
             device,
             activations,
             kernels,
+            captured,
             threads,
             loading: OnceLock::new(),
             fingerprint,
         })
+    }
+
+    /// Numbers of rows that smaller forwards are padded to; none if they are run as they are.
+    pub(crate) fn tiers(&self) -> &'static [usize] {
+        if self.captured.is_some() { &TIERS } else { &[] }
+    }
+
+    /// Has the device capture what steps of an engine replay, and from then on refuse what it has
+    /// not captured. Nothing to do for a device without graphs.
+    pub(crate) fn rehearse(&self, team: &mut Team, drafter: &str, limits: &Limits) -> Result<()> {
+        if let Some(captured) = &self.captured {
+            team.rehearse(drafter, limits)?;
+            captured.seal();
+        }
+        Ok(())
     }
 
     /// The model's chat template.
@@ -117,20 +139,33 @@ impl Loaded {
     }
 }
 
-/// Row counts worth measuring up to `rows_max`.
-pub(crate) fn profiled_rows(rows_max: usize) -> Vec<usize> {
+/// Row counts worth measuring up to `rows_max`: as far as forwards are padded, to what.
+pub(crate) fn profiled_rows(rows_max: usize, tiers: &[usize]) -> Vec<usize> {
     let grid = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
-    grid.into_iter().filter(|&rows| rows <= rows_max).collect()
+    let beyond = grid.into_iter().filter(|&rows| tiers.iter().all(|&tier| tier < rows));
+    tiers.iter().copied().chain(beyond).filter(|&rows| rows <= rows_max).collect()
 }
 
 /// Measures the target's forward on the shapes that decoding runs.
 pub(crate) fn measure(
     target: &mut dyn Target,
     limits: &Limits,
+    tiers: &[usize],
     repeats: usize,
 ) -> Result<Vec<Profile>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
-    let rows = profiled_rows(rows_max);
+    let rows = profiled_rows(rows_max, tiers);
     let kv_len = (limits.context_max / 2).min(128);
     Ok(profile_within(target, limits, &rows, &[kv_len], repeats, BUDGET)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_are_the_tiers_where_there_are_some() {
+        assert_eq!(profiled_rows(7, &[]), [1, 2, 3, 4, 6]);
+        assert_eq!(profiled_rows(400, &[1, 2, 4, 8, 256]), [1, 2, 4, 8, 256, 384]);
+    }
 }

@@ -13,7 +13,7 @@ use echo_model::eagle::{EagleDrafter, Head};
 use echo_model::hybrid::HybridDrafter;
 use echo_model::llama::LlamaTarget;
 use echo_model::ngram::{NgramDrafter, NgramOptions};
-use echo_runtime::{NoDraft, Parts, Profile, profile_draft};
+use echo_runtime::{NoDraft, Parts, Profile, profile, profile_draft};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Team {
     drafters: BTreeMap<String, Member>,
     /// What its times depend on.
     fingerprint: String,
+    /// Numbers of rows that smaller forwards are padded to.
+    tiers: &'static [usize],
 }
 
 /// A drafter, unless an engine has it, and what was learnt of it.
@@ -60,7 +62,8 @@ impl Team {
             }
         }
         let fingerprint = loaded.fingerprint.clone();
-        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
+        let tiers = loaded.tiers();
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
     }
 
     /// Loads the target and one drafter, whose proposals are taken at these rates.
@@ -75,7 +78,8 @@ impl Team {
         let member = Member { drafter, calibration: None };
         let drafters = BTreeMap::from([(name.to_owned(), member)]);
         let fingerprint = loaded.fingerprint.clone();
-        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint })
+        let tiers = loaded.tiers();
+        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
     }
 
     /// The target, while no engine has it.
@@ -107,7 +111,8 @@ impl Team {
     pub(crate) fn times(&mut self, name: &str, limits: &Limits) -> Result<Times> {
         let fingerprint = format!("{}; {name}; {limits:?}", self.fingerprint);
         Times::known(&fingerprint, || {
-            let verify = setup::measure(self.target(), limits, 3)?;
+            let tiers = self.tiers;
+            let verify = setup::measure(self.target(), limits, tiers, 3)?;
             Ok(Times { verify, draft: self.profile_draft(name, limits, 3)? })
         })
     }
@@ -119,12 +124,30 @@ impl Team {
         limits: &Limits,
         repeats: usize,
     ) -> Result<Vec<Profile>> {
-        let drafter = self.drafters.get_mut(name).and_then(|member| member.drafter.as_mut());
-        let (Some(target), Some(drafter)) = (self.target.as_mut(), drafter) else {
-            bail!("the drafter `{name}` is in use");
-        };
         let seqs = [1, 2, 4, 8, 16, 32, 64];
-        Ok(profile_draft(target.as_mut(), drafter.as_mut(), limits, &seqs, repeats)?)
+        let (target, drafter) = self.pair(name)?;
+        Ok(profile_draft(target, drafter, limits, &seqs, repeats)?)
+    }
+
+    /// Runs whatever a step hands to the device, once at least.
+    pub(crate) fn rehearse(&mut self, name: &str, limits: &Limits) -> Result<()> {
+        let (target, drafter) = self.pair(name)?;
+        profile(target, limits, &[1], &[1], 1)?;
+        profile_draft(target, drafter, limits, &[1], 1)?;
+        Ok(())
+    }
+
+    fn pair(&mut self, name: &str) -> Result<(&mut dyn Target, &mut dyn Drafter)> {
+        let drafter = self.drafters.get_mut(name).and_then(|member| member.drafter.as_mut());
+        match (self.target.as_mut(), drafter) {
+            (Some(target), Some(drafter)) => Ok((target.as_mut(), drafter.as_mut())),
+            _ => bail!("the drafter `{name}` is in use"),
+        }
+    }
+
+    /// Numbers of rows that smaller forwards are padded to; none if they are run as they are.
+    pub(crate) fn tiers(&self) -> &'static [usize] {
+        self.tiers
     }
 }
 

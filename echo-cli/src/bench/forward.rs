@@ -7,7 +7,7 @@ use crate::known::Known;
 use crate::setup;
 use crate::team::Team;
 use anyhow::Result;
-use echo_core::{Limits, Target};
+use echo_core::Limits;
 use echo_runtime::{Profile, profile_within};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,14 +28,14 @@ pub(crate) struct Forward {
 
 /// Measures the curve at some lengths of the cache.
 pub(crate) fn measure(
-    target: &mut dyn Target,
+    team: &mut Team,
     limits: &Limits,
     kv_lens: &[usize],
     repeat: usize,
 ) -> Result<Vec<Forward>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max)).min(256);
-    let rows = setup::profiled_rows(rows_max);
-    let profiles = profile_within(target, limits, &rows, kv_lens, repeat.max(5), BUDGET)?;
+    let rows = setup::profiled_rows(rows_max, team.tiers());
+    let profiles = profile_within(team.target(), limits, &rows, kv_lens, repeat.max(5), BUDGET)?;
     let mut curve = Vec::new();
     for &kv_len in kv_lens {
         for &rows in &rows {
@@ -68,7 +68,8 @@ pub(crate) fn known(
     for row in rows.iter().filter(|row| row.depth > 0) {
         if !all.contains_key(&row.drafter) {
             let draft = team.profile_draft(&row.drafter, limits, 5)?;
-            let known = Known::new(&verify, &draft, team.calibration(&row.drafter))?;
+            let calibration = team.calibration(&row.drafter);
+            let known = Known::new(&verify, &draft, team.tiers(), calibration)?;
             all.insert(row.drafter.clone(), known);
         }
     }

@@ -55,7 +55,7 @@ pub(crate) fn measure() -> Vec<Host> {
 /// A solver by its name, on a table that bends at 64 rows.
 fn solver(name: &str, limits: &Limits) -> Box<dyn Solver> {
     let point = |rows, us| Profile { rows, kv_len: 64, time: Duration::from_micros(us) };
-    let known = Known::new(&[point(64, 1000), point(65, 1002)], &[], None).expect("times");
+    let known = Known::new(&[point(64, 1000), point(65, 1002)], &[], &[], None).expect("times");
     registry::solver(name, limits, Some(&known)).expect("a known name")
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut team = Team::load(&loaded, &limits, drafters)?;
     report.loading = loaded.loading.get().copied();
     report.print_loading();
-    report.forward = forward::measure(team.target(), &limits, &args.kv_len, plan.repeat)?;
+    report.forward = forward::measure(&mut team, &limits, &args.kv_len, plan.repeat)?;
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
@@ -197,7 +197,7 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
     let longest = longest + plan.max_tokens;
     let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
     let mut team = Team::load(&loaded, &limits, plan.rows.iter().map(|row| row.drafter.as_str()))?;
-    let forward = forward::measure(team.target(), &limits, &args.kv_len, 1)?;
+    let forward = forward::measure(&mut team, &limits, &args.kv_len, 1)?;
     let known = forward::known(&forward, &mut team, &plan.rows, &limits)?;
     let setting =
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };

@@ -166,7 +166,7 @@ mod tests {
         for row in all(&flags) {
             let time = std::time::Duration::from_millis(1);
             let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
-            let known = Known::new(&[profile], &[], None).expect("a time");
+            let known = Known::new(&[profile], &[], &[], None).expect("a time");
             let limits = Limits::usual(4, 64);
             assert!(registry::gate(&row.gate, Some(&known)).is_ok(), "{}", row.name);
             assert!(registry::solver(&row.solver, &limits, Some(&known)).is_ok(), "{}", row.name);

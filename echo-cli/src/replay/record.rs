@@ -29,7 +29,7 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
     let drafter_name = args.engine.drafter.as_str();
     let mut team = Team::load(&loaded, &limits, [drafter_name])?;
     let us = |profile: &Profile| profile.time.as_secs_f64() * 1e6;
-    let verify = setup::measure(team.target(), &limits, 5)?;
+    let verify = setup::measure(team.target(), &limits, loaded.tiers(), 5)?;
     let draft = team.profile_draft(drafter_name, &limits, 5)?;
     let (target, drafter) = team.lend(drafter_name);
     let parts = Parts {
