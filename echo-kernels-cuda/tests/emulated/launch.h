@@ -116,6 +116,10 @@ int launch(void (*kernel)(A...), const Geometry &geometry, void **values, size_t
         snprintf(error, 256, "a block of %u threads", device.n_threads);
         return 1;
     }
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
+        snprintf(error, 256, "a grid without blocks");
+        return 1;
+    }
     device.stacks = (uint8_t *)realloc(device.stacks, THREADS_MAX * STACK);
     device.fibers = (Fiber *)realloc((void *)device.fibers, THREADS_MAX * sizeof(Fiber));
     device.shared = (uint8_t *)aligned_alloc(4096, (geometry.shared_bytes + 2 * GUARD + 4095) /
