@@ -23,7 +23,7 @@ pub(crate) struct EngineArgs {
     /// What quantised weights meet on the CPU: `int8` (fast) or `float` (exact to single precision)
     #[arg(long, default_value = "int8")]
     pub(crate) activations: String,
-    /// CUDA: hand each kernel to the driver by itself instead of replaying captured graphs, to compare
+    /// CUDA: launch each kernel by itself instead of replaying captured graphs, to compare
     #[arg(long)]
     pub(crate) no_graphs: bool,
     /// Who proposes tokens: `eagle:FOLDER` (a learned head), `ngram` (what the text repeats),

@@ -139,11 +139,15 @@ impl Loaded {
     }
 }
 
-/// Row counts worth measuring up to `rows_max`: as far as forwards are padded, to what.
+/// Row counts worth measuring up to `rows_max`: as far as forwards are padded, the tiers, and the
+/// most rows, which may run in a larger tier.
 pub(crate) fn profiled_rows(rows_max: usize, tiers: &[usize]) -> Vec<usize> {
     let grid = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
-    let beyond = grid.into_iter().filter(|&rows| tiers.iter().all(|&tier| tier < rows));
-    tiers.iter().copied().chain(beyond).filter(|&rows| rows <= rows_max).collect()
+    let largest = tiers.last().copied().unwrap_or(0);
+    let most = (rows_max < largest && !tiers.contains(&rows_max)).then_some(rows_max);
+    let beyond = grid.into_iter().filter(|&rows| rows > largest);
+    let rows = tiers.iter().copied().chain(beyond).filter(|&rows| rows <= rows_max);
+    rows.chain(most).collect()
 }
 
 /// Measures the target's forward on the shapes that decoding runs.
@@ -166,6 +170,9 @@ mod tests {
     #[test]
     fn what_is_measured_are_the_tiers_where_there_are_some() {
         assert_eq!(profiled_rows(7, &[]), [1, 2, 3, 4, 6]);
-        assert_eq!(profiled_rows(400, &[1, 2, 4, 8, 256]), [1, 2, 4, 8, 256, 384]);
+        let tiers = [1, 2, 4, 8, 256];
+        assert_eq!(profiled_rows(400, &tiers), [1, 2, 4, 8, 256, 384]);
+        assert_eq!(profiled_rows(9, &tiers), [1, 2, 4, 8, 9]);
+        assert_eq!(profiled_rows(8, &tiers), [1, 2, 4, 8]);
     }
 }

@@ -122,6 +122,7 @@ DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stri
     u8 *ring = shared_memory() + 2 * ROWS * X_WORDS * 4 + warp() * LENGTH * BYTES;
 
     u32 first_row = blockIdx.y * ROWS, rows_live = *live;
+    // There is at least one row: the first blocks need not wait for the number.
     if (first_row > 0 && first_row >= rows_live) {
         return;
     }

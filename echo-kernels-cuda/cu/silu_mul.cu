@@ -9,7 +9,8 @@
 #include "echo_cuda.h"
 
 KERNEL(256)
-silu_mul(const u32 *live, const float *gate_up, u32 in_stride, float *out, u32 out_stride, u32 width) {
+silu_mul(const u32 *live, const float *gate_up, u32 in_stride, float *out, u32 out_stride,
+         u32 width) {
     if (pads(live)) {
         return;
     }

@@ -18,13 +18,13 @@
 //   hidden or belongs to another tile is skipped, not added as zero. A row's bits therefore know
 //   nothing of where its prefix ends, of its siblings, or of how the work was divided.
 //
-// launch: grid (rows, n_kv, blocks that share the splits), 128 threads. Packed rows are the n_q / n_kv query heads
-//   that share a key head, for ROWS * n_kv / n_q rows of one sequence; a block whose first row does
-//   not begin such a run ends at once, so the grid needs no list of runs. ROWS is 8 or 32 and
-//   changes no order. With gridDim.z > 1 a block does every gridDim.z-th split and leaves each to
-//   `tree_attention_merge` in `partial`, f32[splits, rows, n_q, dim + 2] (sums, maximum, weight);
-//   else it does them all and merges as it goes, with the same arithmetic. How many splits a row
-//   has, the blocks find out; the launch knows no length.
+// launch: grid (rows, n_kv, blocks that share the splits), 128 threads. Packed rows are the
+//   n_q / n_kv query heads that share a key head, for ROWS * n_kv / n_q rows of one sequence; a
+//   block whose first row does not begin such a run ends at once, so the grid needs no list of
+//   runs. ROWS is 8 or 32 and changes no order. With gridDim.z > 1 a block does every gridDim.z-th
+//   split and leaves each to `tree_attention_merge` in `partial`, f32[splits, rows, n_q, dim + 2]
+//   (sums, maximum, weight); else it does them all and merges as it goes, with the same arithmetic.
+//   How many splits a row has, the blocks find out; the launch knows no length.
 // shared: q, a tile of keys, a tile of values (rows of DIM + 4 floats, which spreads them over
 //   banks), scores f32[ROWS, 32 + columns]; copies of the next tile run behind the products.
 #include "attention.h"

@@ -1,9 +1,9 @@
 //! Graphs of the lists of operations that forwards are made of.
 //!
 //! A list does not say for how many rows it runs: that is a number in the device's memory, and
-//! blocks beyond it end at once. So the launches of a list depend on a tier of rows and on the
-//! [`Reach`] alone, and when a list is first met, which is while an engine starts, all of them are
-//! captured, each into a graph of its own. From then on a forward costs the host one call per list.
+//! blocks beyond it end at once. So what a list launches depends on a tier of rows and on how
+//! attention's rows lie alone. When a list is first met, which is while an engine starts, a graph
+//! is captured for each; from then on a forward costs the host one call per list.
 
 use crate::driver::{Driver, Graph, Launch};
 use crate::op::{Form, Op, Reach};
@@ -28,7 +28,7 @@ pub enum Graphs {
 }
 
 impl Default for Graphs {
-    /// Two launches take the host about as long as one graph.
+    /// A shorter list has next to nothing to gain.
     fn default() -> Self {
         Graphs::From(3)
     }

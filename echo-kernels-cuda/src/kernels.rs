@@ -18,9 +18,9 @@ pub(crate) const PARTIAL_BYTES: usize = 64 << 20;
 ///
 /// Operations run in the order of the calls. They are collected until something is copied or waited
 /// for, then enqueued together, as a graph if [`Graphs`] says so. All memory is taken while weights
-/// are loaded and stages are opened; after that an operation allocates nothing, unless it meets more
-/// rows or more edits of logits than the limits of the stages announced. Graphs take theirs when a
-/// list of operations is first met.
+/// are loaded and stages are opened; after that an operation allocates nothing, unless it meets
+/// more rows or more edits of logits than the limits of the stages announced. Graphs take theirs
+/// when a list of operations is first met.
 pub struct CudaKernels {
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) state: Mutex<State>,

@@ -1,6 +1,6 @@
-//! The conformance suite on a real device, and graphs against launches. Without a device a test says
-//! so and is skipped, unless `ECHO_REQUIRE` names cuda; one that is there and does not open always
-//! fails.
+//! The conformance suite on a real device, and graphs against launches. Without a device a test
+//! says so and is skipped, unless `ECHO_REQUIRE` names cuda; one that is there and does not open
+//! always fails.
 
 mod forward;
 #[macro_use]

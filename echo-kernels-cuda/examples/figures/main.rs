@@ -110,7 +110,7 @@ fn figures(
     Ok(())
 }
 
-/// Times forwards of one row and more; `bound` are the seconds that copying the weights' bytes takes.
+/// Times forwards of one row and more; `bound` are the seconds that copying the weights takes.
 fn forwards(
     forward: &mut Forward<'_>,
     repeats: usize,

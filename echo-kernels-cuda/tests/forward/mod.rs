@@ -149,8 +149,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Forwards on and between tiers: plain, drafted, mixed; short, over several splits, and at last
-    /// with more splits than blocks share them in the tier of 48 rows.
+    /// Forwards on and between tiers: plain, drafted, mixed; short, over several splits, and at
+    /// last with more splits than blocks share them in the tier of 48 rows.
     pub(crate) fn samples() -> Vec<Rows> {
         let plain = |n: usize| (0..n).map(|i| (3 * i, 0)).collect::<Vec<_>>();
         let mut far = plain(33);
