@@ -5,7 +5,7 @@ use super::decoded::Decoded;
 use super::forward::Forward;
 use super::prompts::Prompt;
 use super::rows::Row;
-use super::sample::Sample;
+use super::sample::{Run, Sample};
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
 use crate::registry;
@@ -30,16 +30,19 @@ pub(crate) struct Setting<'a> {
     pub(crate) known: &'a BTreeMap<String, Known>,
 }
 
-/// Runs every row at every concurrency; repetitions go round the rows, so that a slow moment of the
-/// machine does not fall on one row alone.
+/// Runs every row at every concurrency, each beside plain decoding by a team of its own, step by
+/// step in turn: whatever else the machine does meanwhile falls on both.
 pub(crate) fn measure(
     setting: &Setting<'_>,
     team: &mut Team,
     requests: &[Request],
 ) -> Result<Vec<Decoded>> {
     let plan = setting.plan;
-    let rows = &plan.rows;
-    let runs = plan.concurrency.len() * plan.repeat * rows.len();
+    let (plain, others) = plan.rows.split_first().expect("plain decoding is a row");
+    // Alone it is measured beside itself, which shows what the machine hides.
+    let others = if others.is_empty() { &plan.rows[..] } else { others };
+    let mut beside = Team::load(setting.loaded, &setting.limits, [plain.drafter.as_str()])?;
+    let runs = plan.concurrency.len() * plan.repeat * others.len();
     let bar = ProgressBar::new(runs as u64).with_style(
         ProgressStyle::with_template("decoding {bar:30} {pos}/{len} runs {elapsed} {msg}")
             .expect("the template is right"),
@@ -48,20 +51,29 @@ pub(crate) fn measure(
     let mut decoded = Vec::new();
     for &concurrency in &plan.concurrency {
         let requests = &enough(requests, concurrency)[..];
-        let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
+        let mut pairs: Vec<Vec<[Sample; 2]>> = others.iter().map(|_| Vec::new()).collect();
         for _ in 0..plan.repeat {
-            for (row, samples) in rows.iter().zip(&mut samples) {
+            for (row, pairs) in others.iter().zip(&mut pairs) {
                 bar.set_message(format!("{} at {concurrency}", row.name));
-                samples.push(run(setting, row, concurrency, team, requests)?);
+                let run = |row, team: &mut Team| begin(setting, row, concurrency, team, requests);
+                let mut runs = [run(row, team)?, run(plain, &mut beside)?];
+                finish(setting, &mut runs)?;
+                let [(own, parts), (other, other_parts)] = runs.map(Run::end);
+                team.take_back(&row.drafter, parts);
+                beside.take_back(&plain.drafter, other_parts);
+                pairs.push([own, other]);
                 bar.inc(1);
             }
         }
         // What was answered at another concurrency before must be answered so again.
-        let new = samples[0][0].tokens.iter().skip(reference.len()).cloned();
+        let new = pairs[0][0][1].tokens.iter().skip(reference.len()).cloned();
         reference.extend(new);
         let reference = &reference[..requests.len()];
-        for (row, own) in rows.iter().zip(&samples) {
-            decoded.push(Decoded::of(row, concurrency, own, &samples[0], reference));
+        let all: Vec<_> = pairs.iter().flatten().map(|[_, other]| [other, other]).collect();
+        decoded.push(Decoded::of(plain, concurrency, &all, reference));
+        for (row, pairs) in others.iter().zip(&pairs).filter(|(row, _)| row.name != plain.name) {
+            let pairs: Vec<_> = pairs.iter().map(|[own, other]| [own, other]).collect();
+            decoded.push(Decoded::of(row, concurrency, &pairs, reference));
         }
     }
     bar.finish_and_clear();
@@ -96,7 +108,8 @@ fn estimate(plan: &Plan, requests: &[Request], forward: &[Forward]) -> Duration 
         let steps = (n * plan.max_tokens).div_ceil(concurrency.max(1));
         steps as f64 * us(concurrency) + prompts.div_ceil(widest) as f64 * us(widest)
     };
-    let runs = (plan.repeat * plan.rows.len()) as f64;
+    // Every row has plain decoding beside it.
+    let runs = (2 * plan.repeat * (plan.rows.len() - 1).max(1)) as f64;
     Duration::from_secs_f64(plan.concurrency.iter().map(|&c| run(c)).sum::<f64>() * runs / 1e6)
 }
 
@@ -127,22 +140,28 @@ fn enough(requests: &[Request], concurrency: usize) -> Vec<Request> {
     requests.iter().cycle().take(n).enumerate().map(with_seed).collect()
 }
 
-/// Answers all requests, `concurrency` at a time.
-fn run(
+/// An engine under `row` with all requests in it, `concurrency` of them at a time.
+fn begin(
     setting: &Setting<'_>,
     row: &Row,
     concurrency: usize,
     team: &mut Team,
     requests: &[Request],
-) -> Result<Sample> {
+) -> Result<Run> {
     let mut engine = assemble(setting, row, concurrency, team, requests.len())?;
     for request in requests {
         engine.submit(request.clone())?;
     }
+    Ok(Run::new(engine, requests.len()))
+}
+
+/// Brings all runs to their end, a step each in turn.
+fn finish(setting: &Setting<'_>, runs: &mut [Run]) -> Result<()> {
     let vocab = setting.loaded.tokenizer.as_ref();
-    let sample = Sample::take(&mut engine, requests.len(), vocab)?;
-    team.take_back(&row.drafter, engine.into_parts());
-    Ok(sample)
+    while runs.iter().any(|run| !run.is_done()) {
+        runs.iter_mut().try_for_each(|run| run.step(vocab))?;
+    }
+    Ok(())
 }
 
 /// What each request is answered under `row`, `concurrency` at a time.
@@ -153,7 +172,11 @@ pub(super) fn outputs(
     team: &mut Team,
     requests: &[Request],
 ) -> Result<Vec<Vec<Token>>> {
-    Ok(run(setting, row, concurrency, team, requests)?.tokens)
+    let mut runs = [begin(setting, row, concurrency, team, requests)?];
+    finish(setting, &mut runs)?;
+    let [(sample, parts)] = runs.map(Run::end);
+    team.take_back(&row.drafter, parts);
+    Ok(sample.tokens)
 }
 
 /// An engine that decodes as `row` says, with room for `concurrency` live and `queue` waiting

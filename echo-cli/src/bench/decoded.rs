@@ -26,9 +26,10 @@ pub(crate) struct Decoded {
     pub(crate) share: Vec<(&'static str, f64)>,
     /// Share of requests whose tokens are those of plain decoding.
     pub(crate) exact_match: f64,
-    /// Median of the ratios to plain decoding, repetition by repetition.
+    /// Median of the ratios to plain decoding, repetition by repetition, and the least and the most.
     pub(crate) speedup: f64,
-    /// The same of the steps in which every place decoded and no prompt was read.
+    pub(crate) speedup_spread: (f64, f64),
+    /// The median of the steps in which every place decoded and no prompt was read.
     pub(crate) full_speedup: f64,
     /// The super-tree of one step, drawn; empty if that step drafted nothing.
     #[serde(skip)]
@@ -36,27 +37,30 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// Sums up the runs of `row`, beside those of plain decoding, which said `reference`.
+    /// Sums up the runs of `row`, each with that of plain decoding beside it; `reference` is what
+    /// plain decoding said first.
     pub(super) fn of(
         row: &Row,
         concurrency: usize,
-        samples: &[Sample],
-        plain: &[Sample],
+        pairs: &[[&Sample; 2]],
         reference: &[Vec<Token>],
     ) -> Self {
+        let samples: Vec<&Sample> = pairs.iter().map(|pair| pair[0]).collect();
         let mut stats = StepStats::default();
-        for sample in samples {
+        for sample in &samples {
             stats.add(&sample.stats);
         }
         let mut tpot: Vec<f64> = samples.iter().flat_map(|s| s.tpot_ms.iter().copied()).collect();
         tpot.sort_by(f64::total_cmp);
-        let ratio = |speed: fn(&Sample) -> f64| {
-            median(
-                samples.iter().zip(plain).map(|(own, plain)| speed(own) / speed(plain)).collect(),
-            )
+        let ratios = |speed: fn(&Sample) -> f64| {
+            let mut ratios: Vec<f64> =
+                pairs.iter().map(|[own, plain]| speed(own) / speed(plain)).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios
         };
+        let (ratio, full) = (ratios(Sample::tokens_per_s), ratios(Sample::full_tokens_per_s));
         let equal =
-            |sample: &Sample| sample.tokens.iter().zip(reference).filter(|(a, b)| a == b).count();
+            |sample: &&Sample| sample.tokens.iter().zip(reference).filter(|(a, b)| a == b).count();
         let n = samples.len() * reference.len();
         let steps = stats.steps.max(1) as f64;
         let total = stats.total_time().as_secs_f64();
@@ -64,7 +68,7 @@ impl Decoded {
             name: row.name.clone(),
             about: row.about,
             concurrency,
-            tokens_per_s: samples.iter().map(Sample::tokens_per_s).collect(),
+            tokens_per_s: samples.iter().map(|sample| sample.tokens_per_s()).collect(),
             tpot_ms_p50: percentile(&tpot, 0.5),
             tpot_ms_p95: percentile(&tpot, 0.95),
             accepted_len: stats.mean_accepted_len(),
@@ -75,8 +79,9 @@ impl Decoded {
                 .map(|stage| (stage.name(), stats.time[stage as usize].as_secs_f64() / total))
                 .to_vec(),
             exact_match: samples.iter().map(equal).sum::<usize>() as f64 / n as f64,
-            speedup: ratio(Sample::tokens_per_s),
-            full_speedup: ratio(Sample::full_tokens_per_s),
+            speedup: percentile(&ratio, 0.5),
+            speedup_spread: (percentile(&ratio, 0.0), percentile(&ratio, 1.0)),
+            full_speedup: percentile(&full, 0.5),
             tree: samples.iter().map(|s| s.tree.clone()).next_back().unwrap_or_default(),
         }
     }
@@ -110,14 +115,12 @@ pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
         let cells = |d: &Decoded| {
             let kind = best.iter().find(|(_, name)| Some(&d.name) == name.as_ref());
             let mark = kind.map_or(String::new(), |(kind, _)| format!(" (best {kind})"));
-            let spread =
-                |f: fn(f64, f64) -> f64, from| d.tokens_per_s.iter().copied().fold(from, f);
             let stage = |name| d.share.iter().find(|s| s.0 == name).map_or(0.0, |s| 100.0 * s.1);
             vec![
                 format!("{}{mark}", d.name),
                 format!("{:.1}", median(d.tokens_per_s.clone())),
-                format!("{:.1}–{:.1}", spread(f64::min, f64::MAX), spread(f64::max, 0.0)),
                 format!("{:.2}×", d.speedup),
+                format!("{:.2}–{:.2}", d.speedup_spread.0, d.speedup_spread.1),
                 format!("{:.2}×", d.full_speedup),
                 format!("{:.2} / {:.2}", d.tpot_ms_p50, d.tpot_ms_p95),
                 format!("{:.2}", d.accepted_len),
@@ -131,8 +134,8 @@ pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
         let head = [
             "row",
             "tokens/s",
-            "spread",
             "vs plain",
+            "spread",
             "while full",
             "ms/token p50 / p95",
             "accepted",

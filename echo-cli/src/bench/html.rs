@@ -60,11 +60,9 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         let length = lines(&|row| row.accepted_len);
         page.push_str(&plot::lines(&axes("Tokens per forward and request", "tokens"), &length)?);
     }
-    page.push_str("<table><tr><th>row<th>requests<th>tokens/s<th>spread<th>vs plain<th>while full");
+    page.push_str("<table><tr><th>row<th>requests<th>tokens/s<th>vs plain<th>spread<th>while full");
     page.push_str("<th>accepted<th>rows/step<th>wasted<th>exact");
     for row in decoded {
-        let least = row.tokens_per_s.iter().copied().fold(f64::MAX, f64::min);
-        let most = row.tokens_per_s.iter().copied().fold(0.0, f64::max);
         let class = match row.speedup {
             s if s < 0.98 => "loses",
             s if s > 1.02 => "wins",
@@ -72,13 +70,15 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         };
         write!(
             page,
-            "<tr><td title=\"{}\">{}<td>{}<td>{:.1}<td>{least:.1}–{most:.1}<td class={class}>\
-             {:.2}×<td>{:.2}×<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
+            "<tr><td title=\"{}\">{}<td>{}<td>{:.1}<td class={class}>{:.2}×<td>\
+             {:.2}–{:.2}<td>{:.2}×<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
             escape(row.about),
             escape(&row.name),
             row.concurrency,
             median(row.tokens_per_s.clone()),
             row.speedup,
+            row.speedup_spread.0,
+            row.speedup_spread.1,
             row.full_speedup,
             row.accepted_len,
             row.rows_per_step,
