@@ -6,6 +6,7 @@ use crate::engine_args::EngineArgs;
 use crate::model;
 use crate::setup::Loaded;
 use crate::team::{Team, halves};
+use crate::worth::Worth;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_budget::{TopN, TopNParams};
@@ -30,7 +31,7 @@ pub(crate) struct CalibrateArgs {
     /// Tokens generated for each prompt
     #[arg(short = 'n', long, default_value_t = 128)]
     max_tokens: usize,
-    /// 0 takes the likeliest token
+    /// Of the requests that paths are graded on; 0 takes the likeliest token
     #[arg(short, long, default_value_t = 0.0)]
     temperature: f32,
     /// The file to write
@@ -50,20 +51,17 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;
     let limits = args.engine.limits(SEQS, loaded.checkpoint.config().context);
     limits.check()?;
-    let requests = requests(args, &loaded)?;
     let drafter = args.engine.drafter.as_str();
-    let proposals = match halves(drafter, &loaded)? {
-        Some([head, look_up]) => {
-            let worth = |name: &str| -> Result<Isotonic> {
-                let team = Team::uncalibrated(&loaded, &limits, name, None)?;
-                let (_, paths) = grade(&loaded, limits, &requests, team, name)?;
-                paths.proposals().with_context(|| format!("the drafter `{name}` proposed nothing"))
-            };
-            Some(Proposals { head: worth(&head)?, look_up: worth(&look_up)? })
+    let (proposals, sampled) = match halves(drafter, &loaded)? {
+        Some(halves) => {
+            let learn = |temperature| proposals(args, &loaded, limits, &halves, temperature);
+            (Some(learn(0.0)?), Some(learn(1.0)?))
         }
-        None => None,
+        None => (None, None),
     };
-    let team = Team::uncalibrated(&loaded, &limits, drafter, proposals.as_ref())?;
+    let worth = Worth { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
+    let team = Team::uncalibrated(&loaded, &limits, drafter, worth)?;
+    let requests = requests(args, &loaded, args.temperature)?;
     let (calibration, paths) = grade(&loaded, limits, &requests, team, drafter)?;
     print(&calibration);
     let fingerprint = Fingerprint {
@@ -75,7 +73,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     };
     let mut file = CalibrationFile::new(fingerprint, calibration);
     file.paths = paths.fit();
-    file.proposals = proposals;
+    (file.proposals, file.sampled) = (proposals, sampled);
     let Some(learnt) = &file.paths else {
         bail!("the drafter `{}` proposed nothing; nothing was learnt", args.engine.drafter);
     };
@@ -87,13 +85,30 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     Ok(())
 }
 
-fn requests(args: &CalibrateArgs, loaded: &Loaded) -> Result<Vec<Request>> {
+/// What the proposals of both halves of a drafter are worth to requests of this temperature.
+fn proposals(
+    args: &CalibrateArgs,
+    loaded: &Loaded,
+    limits: Limits,
+    [head, look_up]: &[String; 2],
+    temperature: f32,
+) -> Result<Proposals> {
+    let requests = requests(args, loaded, temperature)?;
+    let worth = |name: &str| -> Result<Isotonic> {
+        let team = Team::uncalibrated(loaded, &limits, name, Worth::default())?;
+        let (_, paths) = grade(loaded, limits, &requests, team, name)?;
+        paths.proposals().with_context(|| format!("the drafter `{name}` proposed nothing"))
+    };
+    Ok(Proposals { head: worth(head)?, look_up: worth(look_up)? })
+}
+
+fn requests(args: &CalibrateArgs, loaded: &Loaded, temperature: f32) -> Result<Vec<Request>> {
     let template = loaded.template()?;
     let prompts = prompts::load(args.prompts.as_deref())?;
     let request = |(i, prompt): (usize, &prompts::Prompt)| {
         let messages = [Message::new("user", prompt.turns[0].as_str())];
         let tokens = loaded.encode_chat(&template, &messages)?;
-        let (temperature, seed) = (args.temperature, i as u64);
+        let seed = i as u64;
         let sampling = Sampling { temperature, seed, ..Sampling::default() };
         let stops = Stops { max_tokens: Some(args.max_tokens), ..Stops::default() };
         Ok(Request { sampling, stops, ..Request::new(tokens) })

@@ -26,6 +26,7 @@ mod serve;
 mod setup;
 mod team;
 mod times;
+mod worth;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -5,10 +5,10 @@ use crate::model;
 use crate::registry;
 use crate::setup::{self, Loaded};
 use crate::times::Times;
+use crate::worth::{Worth, calibrated};
 use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
-use echo_gate::{CalibrationFile, Fingerprint, Isotonic, Proposals};
-use echo_model::calibrated::CalibratedDrafter;
+use echo_gate::{CalibrationFile, Fingerprint};
 use echo_model::eagle::{EagleDrafter, Head};
 use echo_model::hybrid::HybridDrafter;
 use echo_model::llama::LlamaTarget;
@@ -23,10 +23,6 @@ const DRAFTERS: [&str; 6] =
 
 /// After a drafter's name: its head proposes to requests that sample without their noise.
 pub(crate) const UNALIGNED: &str = "+unaligned";
-
-/// Proposals are worth at least this chance, and how much their own order counts on a level step.
-const CHANCE_MIN: f32 = 1e-4;
-const TILT: f32 = 1e-3;
 
 /// What an engine is made of and a bench makes many engines of.
 pub(crate) struct Team {
@@ -56,8 +52,8 @@ impl Team {
         for name in names {
             if !drafters.contains_key(name) {
                 let calibration = calibration(name, loaded)?;
-                let proposals = calibration.as_ref().and_then(|file| file.proposals.as_ref());
-                let drafter = Some(drafter(name, loaded, &mut target, limits, proposals)?);
+                let worth = calibration.as_ref().map(Worth::of).unwrap_or_default();
+                let drafter = Some(drafter(name, loaded, &mut target, limits, worth)?);
                 drafters.insert(name.to_owned(), Member { drafter, calibration });
             }
         }
@@ -66,15 +62,15 @@ impl Team {
         Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
     }
 
-    /// Loads the target and one drafter, whose proposals are taken at these rates.
+    /// Loads the target and one drafter, whose proposals are taken to be worth this.
     pub(crate) fn uncalibrated(
         loaded: &Loaded,
         limits: &Limits,
         name: &str,
-        proposals: Option<&Proposals>,
+        worth: Worth<'_>,
     ) -> Result<Team> {
         let mut target = loaded.llama(limits)?;
-        let drafter = Some(drafter(name, loaded, &mut target, limits, proposals)?);
+        let drafter = Some(drafter(name, loaded, &mut target, limits, worth)?);
         let member = Member { drafter, calibration: None };
         let drafters = BTreeMap::from([(name.to_owned(), member)]);
         let fingerprint = loaded.fingerprint.clone();
@@ -183,7 +179,7 @@ fn drafter(
     loaded: &Loaded,
     target: &mut LlamaTarget,
     limits: &Limits,
-    proposals: Option<&Proposals>,
+    worth: Worth<'_>,
 ) -> Result<Box<dyn Drafter>> {
     let ngram = || Box::new(NgramDrafter::new(NgramOptions::usual(), limits));
     let shipped = || heads::for_model(&loaded.path);
@@ -212,8 +208,8 @@ fn drafter(
     if name == "eagle" {
         return Ok(Box::new(eagle));
     }
-    let head = calibrated(Box::new(eagle), proposals.map(|known| &known.head));
-    let look_up = calibrated(ngram(), proposals.map(|known| &known.look_up));
+    let head = calibrated(Box::new(eagle), worth.map(|known| &known.head));
+    let look_up = calibrated(ngram(), worth.map(|known| &known.look_up));
     Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
 }
 
@@ -226,14 +222,4 @@ pub(crate) fn halves(name: &str, loaded: &Loaded) -> Result<Option<[String; 2]>>
         _ => return Ok(None),
     };
     Ok(Some([head, "ngram".to_owned()]))
-}
-
-/// A drafter whose proposals are worth what `map` says.
-fn calibrated(drafter: Box<dyn Drafter>, map: Option<&Isotonic>) -> Box<dyn Drafter> {
-    let Some(map) = map.cloned() else { return drafter };
-    // The map has level steps; on each the drafter's own order decides.
-    let chance = move |log_prob: f32| {
-        map.gain(log_prob.exp()).max(CHANCE_MIN).ln() + TILT * log_prob.max(CHANCE_MIN.ln())
-    };
-    Box::new(CalibratedDrafter::new(drafter, Box::new(chance)))
 }

@@ -37,9 +37,13 @@ pub struct CalibrationFile {
     /// How often drafted paths are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<PathCalibration>,
-    /// Of a drafter that is two: what the proposals of each are worth.
+    /// Of a drafter that is two: what the proposals of each are worth to greedy requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposals: Option<Proposals>,
+    /// The same to requests of temperature 1, whose samples are often another token than the
+    /// likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Proposals>,
 }
 
 /// Chance that a proposal is accepted if its parent is, by the probability its drafter gives it.
@@ -105,7 +109,14 @@ pub enum FileError {
 impl CalibrationFile {
     /// A file of this build's version.
     pub fn new(fingerprint: Fingerprint, calibration: Calibration) -> Self {
-        CalibrationFile { version: VERSION, fingerprint, calibration, paths: None, proposals: None }
+        CalibrationFile {
+            version: VERSION,
+            fingerprint,
+            calibration,
+            paths: None,
+            proposals: None,
+            sampled: None,
+        }
     }
 
     /// The text to store. Fails as [`from_json`](Self::from_json) would on it, so that nothing is

@@ -3,8 +3,8 @@
 use echo_core::port::Children;
 use echo_core::{BatchView, DeviceError, Drafter, Frontier, Keep, Settled};
 
-/// What a draft log-probability given the parent is really worth.
-pub type Chance = Box<dyn Fn(f32) -> f32 + Send>;
+/// What a draft log-probability given the parent is really worth to a request of this temperature.
+pub type Chance = Box<dyn Fn(f32, f32) -> f32 + Send>;
 
 /// Any drafter, its log-probabilities passed through a map that was learnt of it.
 ///
@@ -17,8 +17,8 @@ pub struct CalibratedDrafter {
 }
 
 impl CalibratedDrafter {
-    /// `chance` maps log-probabilities to log-probabilities; it should rise with its argument, or
-    /// the drafter's own order is lost.
+    /// `chance` maps log-probabilities to log-probabilities; it should rise with them, or the
+    /// drafter's own order is lost.
     pub fn new(inner: Box<dyn Drafter>, chance: Chance) -> Self {
         CalibratedDrafter { inner, chance }
     }
@@ -37,7 +37,10 @@ impl Drafter for CalibratedDrafter {
         children: &mut Children,
     ) -> Result<(), DeviceError> {
         self.inner.extend(batch, frontier, keep, children)?;
-        children.log_prob.iter_mut().for_each(|log_prob| *log_prob = (self.chance)(*log_prob));
+        for (&parent, log_prob) in children.parent.iter().zip(&mut children.log_prob) {
+            let seq = frontier.tree.seq[parent as usize];
+            *log_prob = (self.chance)(*log_prob, batch.temperature[seq as usize]);
+        }
         Ok(())
     }
 

@@ -100,11 +100,14 @@ mod tests {
             n_tokens: &[],
             n_cached: &[],
             seed: &[],
-            temperature: &[],
+            temperature: &[0.0, 0.5],
         };
         let head = Box::new(One { token: 1, by_pass: true });
         let look_up = Box::new(One { token: 2, by_pass: false });
-        let look_up = CalibratedDrafter::new(look_up, Box::new(|log_prob| 3.0 * log_prob));
+        let look_up = CalibratedDrafter::new(
+            look_up,
+            Box::new(|log_prob, temperature| (3.0 + temperature) * log_prob),
+        );
         let mut hybrid =
             HybridDrafter::new(head, Box::new(look_up), &echo_core::Limits::usual(2, 64));
         let (mut keep, mut children) = (Keep::default(), Children::default());
@@ -113,6 +116,6 @@ mod tests {
         keep.forgo_pass(1);
         hybrid.extend(batch, tree.frontier(), &keep, &mut children).expect("no device");
         assert_eq!((children.parent, children.token), (vec![0, 0, 1], vec![1, 2, 2]));
-        assert_eq!(children.log_prob, [-1.0, -3.0, -3.0]);
+        assert_eq!(children.log_prob, [-1.0, -3.0, -3.5]);
     }
 }
