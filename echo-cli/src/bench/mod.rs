@@ -47,8 +47,8 @@ pub(crate) struct BenchArgs {
     /// Tokens generated for each prompt
     #[arg(short = 'n', long, default_value_t = 48)]
     max_tokens: usize,
-    /// Measured runs of each row; medians are reported
-    #[arg(short, long, default_value_t = 3)]
+    /// Measured runs of each row, each with one of plain decoding in turn; medians are reported
+    #[arg(short, long, default_value_t = 2)]
     repeat: usize,
     /// 0 takes the likeliest token
     #[arg(short, long, default_value_t = 0.0)]
