@@ -3,10 +3,10 @@
 
 use crate::bench::{prompts, table};
 use crate::engine_args::EngineArgs;
+use crate::maps::Maps;
 use crate::model;
 use crate::setup::Loaded;
 use crate::team::{Team, halves};
-use crate::worth::Worth;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use echo_budget::{TopN, TopNParams};
@@ -59,8 +59,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
         }
         None => (None, None),
     };
-    let worth = Worth { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
-    let team = Team::uncalibrated(&loaded, &limits, drafter, worth)?;
+    let maps = Maps { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
+    let team = Team::uncalibrated(&loaded, &limits, drafter, maps)?;
     let requests = requests(args, &loaded, args.temperature)?;
     let (calibration, paths) = grade(&loaded, limits, &requests, team, drafter)?;
     print(&calibration);
@@ -95,7 +95,7 @@ fn proposals(
 ) -> Result<Proposals> {
     let requests = requests(args, loaded, temperature)?;
     let worth = |name: &str| -> Result<Isotonic> {
-        let team = Team::uncalibrated(loaded, &limits, name, Worth::default())?;
+        let team = Team::uncalibrated(loaded, &limits, name, Maps::default())?;
         let (_, paths) = grade(loaded, limits, &requests, team, name)?;
         paths.proposals().with_context(|| format!("the drafter `{name}` proposed nothing"))
     };

@@ -16,6 +16,7 @@ mod inspect;
 mod known;
 mod load;
 mod loading;
+mod maps;
 mod model;
 mod registry;
 mod reopen;
@@ -26,7 +27,6 @@ mod serve;
 mod setup;
 mod team;
 mod times;
-mod worth;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,11 +1,11 @@
 //! A target and the drafters that draft for it, loaded once and lent to engines in turn.
 
 use crate::heads;
+use crate::maps::{Maps, calibrated};
 use crate::model;
 use crate::registry;
 use crate::setup::{self, Loaded};
 use crate::times::Times;
-use crate::worth::{Worth, calibrated};
 use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
 use echo_gate::{CalibrationFile, Fingerprint};
@@ -52,8 +52,8 @@ impl Team {
         for name in names {
             if !drafters.contains_key(name) {
                 let calibration = calibration(name, loaded)?;
-                let worth = calibration.as_ref().map(Worth::of).unwrap_or_default();
-                let drafter = Some(drafter(name, loaded, &mut target, limits, worth)?);
+                let maps = calibration.as_ref().map(Maps::of).unwrap_or_default();
+                let drafter = Some(drafter(name, loaded, &mut target, limits, maps)?);
                 drafters.insert(name.to_owned(), Member { drafter, calibration });
             }
         }
@@ -62,15 +62,15 @@ impl Team {
         Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
     }
 
-    /// Loads the target and one drafter, whose proposals are taken to be worth this.
+    /// Loads the target and one drafter, whose proposals are worth what the maps say.
     pub(crate) fn uncalibrated(
         loaded: &Loaded,
         limits: &Limits,
         name: &str,
-        worth: Worth<'_>,
+        maps: Maps<'_>,
     ) -> Result<Team> {
         let mut target = loaded.llama(limits)?;
-        let drafter = Some(drafter(name, loaded, &mut target, limits, worth)?);
+        let drafter = Some(drafter(name, loaded, &mut target, limits, maps)?);
         let member = Member { drafter, calibration: None };
         let drafters = BTreeMap::from([(name.to_owned(), member)]);
         let fingerprint = loaded.fingerprint.clone();
@@ -179,7 +179,7 @@ fn drafter(
     loaded: &Loaded,
     target: &mut LlamaTarget,
     limits: &Limits,
-    worth: Worth<'_>,
+    maps: Maps<'_>,
 ) -> Result<Box<dyn Drafter>> {
     let ngram = || Box::new(NgramDrafter::new(NgramOptions::usual(), limits));
     let shipped = || heads::for_model(&loaded.path);
@@ -208,8 +208,8 @@ fn drafter(
     if name == "eagle" {
         return Ok(Box::new(eagle));
     }
-    let head = calibrated(Box::new(eagle), worth.map(|known| &known.head));
-    let look_up = calibrated(ngram(), worth.map(|known| &known.look_up));
+    let head = calibrated(Box::new(eagle), maps.of_half(|known| &known.head));
+    let look_up = calibrated(ngram(), maps.of_half(|known| &known.look_up));
     Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
 }
 

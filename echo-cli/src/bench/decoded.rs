@@ -26,7 +26,7 @@ pub(crate) struct Decoded {
     pub(crate) share: Vec<(&'static str, f64)>,
     /// Share of requests whose tokens are those of plain decoding.
     pub(crate) exact_match: f64,
-    /// Median of the ratios to plain decoding, repetition by repetition, and the least and the most.
+    /// Median of the ratios to plain decoding, pair by pair, and the least and the most of them.
     pub(crate) speedup: f64,
     pub(crate) speedup_spread: (f64, f64),
     /// The median of the steps in which every place decoded and no prompt was read.

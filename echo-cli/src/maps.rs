@@ -8,22 +8,23 @@ use echo_model::calibrated::CalibratedDrafter;
 const CHANCE_MIN: f32 = 1e-4;
 const TILT: f32 = 1e-3;
 
-/// What the proposals of a drafter's two halves are worth, as far as anybody learnt it.
+/// What the proposals of a drafter's two halves are worth, by their own probability, as far as
+/// anybody learnt it.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Worth<'a> {
+pub(crate) struct Maps<'a> {
     /// To greedy requests.
     pub(crate) greedy: Option<&'a Proposals>,
     /// To requests of temperature 1.
     pub(crate) sampled: Option<&'a Proposals>,
 }
 
-impl<'a> Worth<'a> {
+impl<'a> Maps<'a> {
     pub(crate) fn of(file: &'a CalibrationFile) -> Self {
-        Worth { greedy: file.proposals.as_ref(), sampled: file.sampled.as_ref() }
+        Maps { greedy: file.proposals.as_ref(), sampled: file.sampled.as_ref() }
     }
 
     /// One half of both.
-    pub(crate) fn map(self, half: fn(&Proposals) -> &Isotonic) -> [Option<&'a Isotonic>; 2] {
+    pub(crate) fn of_half(self, half: fn(&Proposals) -> &Isotonic) -> [Option<&'a Isotonic>; 2] {
         [self.greedy.map(half), self.sampled.map(half)]
     }
 }
