@@ -15,11 +15,10 @@ use echo_model::hybrid::HybridDrafter;
 use echo_model::testkit::{TinyModel, TinyShape, tiny_head};
 use echo_model::weights::Weights;
 use echo_model::{LlamaTarget, NgramDrafter, NgramOptions};
-use echo_runtime::{Engine, IsolatedSolver, Options, Output, Parts, Request, Stops};
+use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use testkit::vocab::SmallVocab;
 
 /// Counts what is taken from the system, on all threads.
@@ -52,8 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// An engine that drafts from the text, with a learned head too if `has_head`; its gate looks where
-/// the calibration says, or where drafting pays; its solver has a thread of its own; a learner
-/// follows.
+/// the calibration says, or where drafting pays; a learner follows.
 fn engine(has_head: bool) -> Engine {
     let limits = Limits {
         seqs_max: 4,
@@ -91,12 +89,14 @@ fn engine(has_head: bool) -> Engine {
     } else {
         (ngram, Box::new(sparse))
     };
-    let goodput = Goodput::new(GoodputParams { cost: cost.clone(), survival: survival.clone() });
     let parts = Parts {
         target: Box::new(target),
         drafter,
         gate,
-        solver: Box::new(IsolatedSolver::new(Box::new(goodput), Duration::from_secs(60))),
+        solver: Box::new(Goodput::new(GoodputParams {
+            cost: cost.clone(),
+            survival: survival.clone(),
+        })),
         vocab: Arc::new(SmallVocab),
     };
     let mut engine = Engine::new(parts, limits, Options::default()).expect("the limits are legal");

@@ -8,8 +8,9 @@ use super::rows::PLAIN;
 use anyhow::Result;
 use std::fmt::Write;
 
-const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}\
-    table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right}\
+const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:66em;margin:2em auto;padding:0 1em}\
+    table{border-collapse:collapse;margin:1em 0}\
+    td,th{padding:.2em .7em;text-align:right;white-space:nowrap}\
     td:first-child,th:first-child{text-align:left}tr:nth-child(even){background:#f4f4f4}\
     .loses{color:#a00}.wins{color:#060;font-weight:bold}svg{max-width:100%;height:auto}\
     pre{background:#f4f4f4;padding:1em;overflow:auto}";
@@ -55,8 +56,9 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
     page.push_str("<h2>Decoding</h2>");
     // A plot by concurrency needs two of them; the table tells all in any case.
     if decoded.iter().any(|row| row.concurrency != decoded[0].concurrency) {
-        let speed = lines(&|row| median(row.tokens_per_s.clone()));
-        page.push_str(&plot::lines(&axes("Speed by concurrency", "tokens/s"), &speed)?);
+        let speed = lines(&|row| row.speedup);
+        let title = "Speed, each beside plain decoding";
+        page.push_str(&plot::lines(&axes(title, "times plain decoding"), &speed)?);
         let length = lines(&|row| row.accepted_len);
         page.push_str(&plot::lines(&axes("Tokens per forward and request", "tokens"), &length)?);
     }

@@ -56,12 +56,17 @@ fn draw(
         .x_label_area_size(36)
         .y_label_area_size(56)
         .build_cartesian_2d(left..(right.max(left + 1e-9)), 0.0..top)?;
-    let label = |x: &f64| {
-        let value = if axes.is_log { x.exp2() } else { *x };
-        if value >= 10.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    let label = |x: &f64| match axes.is_log {
+        false => format!("{x:.2}"),
+        // Powers of two alone.
+        true if (x - x.round()).abs() < 1e-6 => x.round().exp2().to_string(),
+        true => String::new(),
     };
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(axes.x).y_desc(axes.y).light_line_style(WHITE).x_label_formatter(&label);
+    if axes.is_log {
+        mesh.x_labels((right - left) as usize + 1);
+    }
     mesh.draw()?;
     for (i, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
@@ -90,7 +95,7 @@ mod tests {
             Line { name: "echo".into(), points: vec![(1.0, 5.0), (8.0, 3.0)], is_bold: true };
         let axes = Axes { title: "speed", x: "requests", y: "tokens/s", is_log: true };
         let svg = lines(&axes, &[line]).expect("it can be drawn");
-        for text in ["<svg", "speed", "requests", "tokens/s", "echo", "8.00"] {
+        for text in ["<svg", "speed", "requests", "tokens/s", "echo", ">\n8\n<"] {
             assert!(svg.contains(text), "no {text} in {svg}");
         }
     }
