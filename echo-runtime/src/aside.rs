@@ -25,8 +25,8 @@ impl<Job: Send + 'static> Aside<Job> {
         job: Job,
         mut work: impl FnMut(&mut Job) + Send + 'static,
     ) -> Self {
-        // There is one job; a channel with one place for it allocates no more than its lists of those
-        // who wait, once.
+        // There is one job, so a channel with one place for it takes no memory but for its lists of
+        // those who wait, once.
         let (there, jobs) = bounded::<Box<Job>>(1);
         let (done, back) = bounded(1);
         let run = move || {

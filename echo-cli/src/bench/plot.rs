@@ -48,6 +48,8 @@ fn draw(
     if !(left <= right && top > 0.0) {
         return Ok(());
     }
+    // Names stand to the right of the lines.
+    let edge = right + (0.3 * (right - left)).max(1e-9);
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
         .caption(axes.title, ("sans-serif", 18))
@@ -55,8 +57,9 @@ fn draw(
         .margin_right(16)
         .x_label_area_size(36)
         .y_label_area_size(56)
-        .build_cartesian_2d(left..(right.max(left + 1e-9)), 0.0..top)?;
+        .build_cartesian_2d(left..edge, 0.0..top)?;
     let label = |x: &f64| match axes.is_log {
+        _ if *x > right + 1e-6 => String::new(),
         false => format!("{x:.2}"),
         // Powers of two alone.
         true if (x - x.round()).abs() < 1e-6 => x.round().exp2().to_string(),
@@ -65,7 +68,7 @@ fn draw(
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(axes.x).y_desc(axes.y).light_line_style(WHITE).x_label_formatter(&label);
     if axes.is_log {
-        mesh.x_labels((right - left) as usize + 1);
+        mesh.x_labels((edge - left) as usize + 1);
     }
     mesh.draw()?;
     for (i, line) in lines.iter().enumerate() {
@@ -78,7 +81,7 @@ fn draw(
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
         chart.draw_series(points.map(|point| Circle::new(point, 2, colour.filled())))?;
     }
-    let place = SeriesLabelPosition::UpperLeft;
+    let place = SeriesLabelPosition::UpperRight;
     let mut legend = chart.configure_series_labels();
     legend.position(place).background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2));
     legend.draw()?;
