@@ -87,15 +87,7 @@ mod tests {
             level_start: &[0, 4],
             passes: &[],
         };
-        let batch = BatchView {
-            tokens: &[],
-            slots: &[],
-            stride: 0,
-            n_tokens: &[],
-            n_cached: &[],
-            seed: &[],
-            temperature: &[0.0, 0.5, 1.0, 1.7],
-        };
+        let batch = BatchView { temperature: &[0.0, 0.5, 1.0, 1.7], ..BatchView::default() };
         let chances = |maps| {
             let mut children = Children::default();
             let mut drafter = calibrated(Box::new(Even), maps);

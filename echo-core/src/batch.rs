@@ -3,7 +3,7 @@
 use crate::id::{Slot, Token};
 
 /// What a drafter may read of the live sequences. Flat, one stride per place in the batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct BatchView<'a> {
     /// Tokens of each place, `[seqs_max, stride]`; only the first `n_tokens[seq]` are meaningful.
     pub tokens: &'a [Token],

@@ -93,15 +93,7 @@ mod tests {
             level_start: &[0, 2],
             passes: &[],
         };
-        let batch = BatchView {
-            tokens: &[],
-            slots: &[],
-            stride: 0,
-            n_tokens: &[],
-            n_cached: &[],
-            seed: &[],
-            temperature: &[0.0, 0.5],
-        };
+        let batch = BatchView { temperature: &[0.0, 0.5], ..BatchView::default() };
         let head = Box::new(One { token: 1, by_pass: true });
         let look_up = Box::new(One { token: 2, by_pass: false });
         let look_up = CalibratedDrafter::new(

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// A gate on a thread of its own: one that never returns costs what one that panics does, and the
 /// engine goes on without it.
 ///
-/// A call hands over a copy of the tree and waits, some fifteen microseconds for a small one. Gates
-/// that can be trusted to return are better called where they are.
+/// A call copies the tree and wakes a thread, once for each level. Gates that can be trusted to
+/// return are better called where they are.
 pub struct IsolatedGate(RefCell<Aside<GateJob>>);
 
 #[derive(Default)]
@@ -132,7 +132,6 @@ impl TreeCopy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_core::Correction;
 
     const TREE: SuperTreeView<'_> = SuperTreeView {
         parent: &[0, 1, 0, 0, 1],
@@ -142,17 +141,11 @@ mod tests {
         level_start: &[0, 2, 5],
         passes: &[2],
     };
-    const LOAD: Load = Load {
-        n_seqs: 2,
-        n_waiting: 3,
-        context_rows: 4,
-        rows_free: 5,
-        kv_free: 6,
-        kv_len: 7,
-        accepted: Some(0.5),
-        correction: Correction::NONE,
-    };
     const SOON: Duration = Duration::from_secs(60);
+
+    fn load() -> Load {
+        Load { n_seqs: 2, n_waiting: 3, accepted: Some(0.5), ..Load::default() }
+    }
 
     /// Sees everything there is to see, and shows it in what it fills.
     struct Witness;
@@ -164,7 +157,7 @@ mod tests {
 
         fn narrow(&self, frontier: Frontier<'_>, load: Load, keep: &mut Keep) {
             assert_eq!(format!("{:?}", frontier.tree), format!("{TREE:?}"));
-            assert_eq!(load, LOAD);
+            assert_eq!(load, self::load());
             keep.narrow(1, 0);
             keep.forgo_pass(2);
         }
@@ -173,7 +166,7 @@ mod tests {
     impl Solver for Witness {
         fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
             assert_eq!(format!("{tree:?}"), format!("{TREE:?}"));
-            assert_eq!((budget.rows, budget.tree_max, budget.load), (9, 8, LOAD));
+            assert_eq!((budget.rows, budget.tree_max, budget.load), (9, 8, load()));
             assert_eq!((budget.share(0), budget.share(1)), (Share::EVEN, SHARE));
             plan.keep(4);
         }
@@ -189,7 +182,7 @@ mod tests {
             let mut keep = Keep::default();
             keep.reset(3);
             (0..3).for_each(|i| keep.open(i, 2));
-            gate.narrow(TREE.frontier(), LOAD, &mut keep);
+            gate.narrow(TREE.frontier(), load(), &mut keep);
             assert_eq!(keep.as_slice(), [2, 0, 2]);
             assert_eq!([0, 1, 2].map(|i| keep.passes(i)), [true, false, false]);
         }
@@ -199,7 +192,7 @@ mod tests {
     fn a_solver_sees_and_says_the_same_elsewhere() {
         let mut solver = IsolatedSolver::new(Box::new(Witness), SOON);
         let shares = [Share::EVEN, SHARE];
-        let budget = Budget { rows: 9, tree_max: 8, load: LOAD, shares: &shares };
+        let budget = Budget { rows: 9, tree_max: 8, load: load(), shares: &shares };
         for _ in 0..3 {
             let mut plan = Plan::default();
             plan.reset(5, 2);

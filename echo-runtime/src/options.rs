@@ -19,8 +19,8 @@ pub struct Options {
     /// Whether committed prefixes are kept for later requests.
     pub prefix_cache: bool,
     /// Time that one call of a gate or solver may take. What takes longer counts as a fault of the
-    /// part, as a panic does; a call that never
-    /// returns can't be cut short, but left behind: see [`IsolatedGate`](crate::IsolatedGate).
+    /// part, as a panic does. A call that never returns can't be cut short, but it can be left
+    /// behind: see [`IsolatedGate`](crate::IsolatedGate).
     pub policy_time_max: Duration,
     /// Time that one call of a drafter may take.
     pub draft_time_max: Duration,

@@ -85,6 +85,12 @@ impl Decoded {
             tree: samples.iter().map(|s| s.tree.clone()).next_back().unwrap_or_default(),
         }
     }
+
+    /// The ratio while full; a dash where the places were never all taken.
+    pub(super) fn full_cell(&self) -> String {
+        let ratio = self.full_speedup;
+        if ratio.is_nan() { "–".into() } else { format!("{ratio:.2}×") }
+    }
 }
 
 /// The median; the lower middle of an even number.
@@ -121,7 +127,7 @@ pub(crate) fn print(decoded: &[Decoded], plan: &Plan) {
                 format!("{:.1}", median(d.tokens_per_s.clone())),
                 format!("{:.2}×", d.speedup),
                 format!("{:.2}–{:.2}", d.speedup_spread.0, d.speedup_spread.1),
-                format!("{:.2}×", d.full_speedup),
+                d.full_cell(),
                 format!("{:.2} / {:.2}", d.tpot_ms_p50, d.tpot_ms_p95),
                 format!("{:.2}", d.accepted_len),
                 format!("{:.1}", d.rows_per_step),

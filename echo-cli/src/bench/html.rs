@@ -73,7 +73,7 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
         write!(
             page,
             "<tr><td title=\"{}\">{}<td>{}<td>{:.1}<td class={class}>{:.2}×<td>\
-             {:.2}–{:.2}<td>{:.2}×<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
+             {:.2}–{:.2}<td>{}<td>{:.2}<td>{:.1}<td>{:.1}<td>{:.0} %",
             escape(row.about),
             escape(&row.name),
             row.concurrency,
@@ -81,7 +81,7 @@ fn speeds(page: &mut String, decoded: &[Decoded]) -> Result<()> {
             row.speedup,
             row.speedup_spread.0,
             row.speedup_spread.1,
-            row.full_speedup,
+            row.full_cell(),
             row.accepted_len,
             row.rows_per_step,
             row.wasted_rows,

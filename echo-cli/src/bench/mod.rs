@@ -56,7 +56,7 @@ pub(crate) struct BenchArgs {
     /// About five minutes on two cores (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, all rows: about an hour
+    /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, all rows: some hours
     #[arg(long)]
     full: bool,
     /// Time nothing: compare every output with plain decoding's, for all prompts, greedily and at
