@@ -6,7 +6,8 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use echo_budget::{
-    Between, CostTable, Echo, EchoParams, Goodput, GoodputParams, Sample, Survival, TopN,
+    Between, CostTable, DCut, DCutParams, Echo, EchoParams, Ema, EmaParams, Goodput, GoodputParams,
+    OptTree, OptTreeParams, Sample, Survival, Talon, TalonParams, Tetris, TetrisParams, TopN,
     TopNParams, Uniform, Width,
 };
 use echo_core::{Budget, Children, Gate, Keep, Limits, Load, Plan, Slot, Solver};
@@ -68,25 +69,37 @@ fn drafted(n_seqs: usize) -> SuperTree {
 fn solvers() -> Vec<(&'static str, Box<dyn Solver>)> {
     let width = Width::Ratio { mu: 0.03, most: 4 };
     let echo = Echo::new(EchoParams { seed: 2, width }).unwrap();
+    let opt_tree = OptTree::new(OptTreeParams { n: 32, delta: 0.0 }).unwrap();
+    let talon = Talon::new(TalonParams { n: 32, mu: 0.03 }).unwrap();
+    let ema = Ema::new(EmaParams { ladders: vec![(1, vec![3])] }).unwrap();
+    let dcut = DCut::new(DCutParams { cost: cost(Between::Linear) });
     vec![
         ("uniform", Box::new(Uniform::default())),
         ("topn", Box::new(TopN::new(TopNParams { n: 32 }))),
+        ("opt-tree", Box::new(opt_tree)),
+        ("talon", Box::new(talon)),
+        ("tetris", Box::new(Tetris::new(TetrisParams { k: 3, seqs_min: 1 }))),
+        ("dcut", Box::new(dcut)),
+        ("ema", Box::new(ema)),
         ("echo", Box::new(echo)),
         ("goodput-step", Box::new(goodput(Between::Step))),
         ("goodput-linear", Box::new(goodput(Between::Linear))),
     ]
 }
 
-/// Twelve measured sizes at two KV lengths. Rows are cheap, so that most of the budget is used.
 fn goodput(between: Between) -> Goodput {
+    Goodput::new(GoodputParams { cost: cost(between), survival: Survival::identity() })
+}
+
+/// Twelve measured sizes at two KV lengths. Rows are cheap, so that most of the budget is used.
+fn cost(between: Between) -> CostTable {
     let sizes = (0..12).map(|i| 1_usize << i);
     let time = |rows: usize, kv_len: usize| 5_000.0 + 0.5 * rows as f64 + 0.1 * kv_len as f64;
     let verify: Vec<Sample> = sizes
         .flat_map(|rows| [(rows, 128), (rows, 1024)])
         .map(|(rows, kv_len)| Sample { rows, kv_len, us: time(rows, kv_len) })
         .collect();
-    let cost = CostTable::from_samples(&verify, &[], 100.0, between).unwrap();
-    Goodput::new(GoodputParams { cost, survival: Survival::identity() })
+    CostTable::from_samples(&verify, &[], 100.0, between).unwrap()
 }
 
 fn budget(n_seqs: usize, share: usize) -> Budget<'static> {

@@ -15,7 +15,8 @@
 //! in order of confidence, and unsure sequences get their root alone. As in the paper, rows are
 //! spent as long as nodes are left, paid for or not.
 
-use crate::ranking::{Ranking, node, winners};
+use crate::best::winners;
+use crate::ranking::{Ranking, node};
 use crate::width::Width;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 

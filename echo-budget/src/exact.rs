@@ -32,7 +32,7 @@ impl Exact {
         let tokens: f64 = plan
             .iter()
             .filter(|&n| n >= tree.roots())
-            .map(|n| times.chance(survival, path_score(tree, n)))
+            .map(|n| times.chance(survival, tree.score[n]))
             .sum();
         let behind_prompts = |rows: usize| times.verify_us(budget.load.context_rows + rows);
         let drafted_us = MARGIN * (behind_prompts(plan.len()) - behind_prompts(tree.roots()));
@@ -69,17 +69,6 @@ fn is_legal(tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &Plan) -> bool {
         plan.iter().filter(own).count() > budget.tree_max
     };
     plan.len() <= budget.rows && !plan.iter().any(orphan) && !tree.level(0).any(crowded)
-}
-
-/// The lowest score on the path to `node`: no node is surer than what leads to it.
-fn path_score(tree: SuperTreeView<'_>, node: usize) -> f32 {
-    let (mut lowest, mut n) = (0.0_f32, node);
-    while n >= tree.roots() {
-        let score = tree.score[n];
-        lowest = if score.is_nan() { f32::NEG_INFINITY } else { lowest.min(score) };
-        n = tree.parent[n] as usize;
-    }
-    lowest
 }
 
 #[cfg(test)]

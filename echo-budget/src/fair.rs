@@ -20,7 +20,8 @@
 //! still a pure function of what it is shown. Where all shares are even and nobody is owed, the
 //! solver is asked as if this were not there.
 
-use crate::ranking::{Ranking, node, winners};
+use crate::best::winners;
+use crate::ranking::{Ranking, node};
 use echo_core::{Budget, Plan, Share, Solver, SuperTreeView, Token};
 
 /// How long a sequence may wait.
@@ -180,9 +181,7 @@ impl Shown {
                     self.parent.push(self.place[tree.parent[n] as usize]);
                     self.token.push(tree.token[n]);
                     self.seq.push(seq);
-                    let score = tree.score[n];
-                    let score = if score.is_nan() { f32::NEG_INFINITY } else { score.min(0.0) };
-                    self.score.push(score + bonus);
+                    self.score.push(tree.score[n] + bonus);
                     self.origin.push(n as u32);
                 }
             }

@@ -32,6 +32,7 @@
 //! model.
 #![forbid(unsafe_code)]
 
+mod best;
 pub mod corrector;
 pub mod cost;
 pub mod dcut;

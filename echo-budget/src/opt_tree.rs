@@ -16,7 +16,8 @@
 //! source does. At zero load it is the rerank of a shallower tree; at overload the batch's best
 //! paths share what is left.
 
-use crate::ranking::{Ranking, node, score, winners};
+use crate::best::winners;
+use crate::ranking::{Level, OUT, Ranking, cost, node, score};
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 
 /// Size of a tree, and what a level must bring.
@@ -39,14 +40,10 @@ pub struct DeltaError(pub f32);
 pub struct OptTree {
     params: OptTreeParams,
     ranking: Ranking,
-    /// Path probability of each node.
-    chance: Vec<f32>,
-    /// The best nodes of each sequence so far, `n` places by root, and how many there are.
-    best: Vec<u64>,
-    held: Vec<usize>,
-    /// Expected length so far, by root; NaN once no further level counts.
-    expected: Vec<f32>,
-    pool: Vec<u64>,
+    /// Whether the last level of a root's sequence that counts was met.
+    ended: Vec<bool>,
+    /// Keys of one sequence that lost their places.
+    lost: Vec<u64>,
 }
 
 impl OptTree {
@@ -55,30 +52,23 @@ impl OptTree {
         if !(params.delta.is_finite() && params.delta >= 0.0) {
             return Err(DeltaError(params.delta));
         }
-        Ok(OptTree {
-            params,
-            ranking: Ranking::default(),
-            chance: Vec::new(),
-            best: Vec::new(),
-            held: Vec::new(),
-            expected: Vec::new(),
-            pool: Vec::new(),
-        })
+        let (ended, lost) = (Vec::new(), Vec::new());
+        Ok(OptTree { params, ranking: Ranking::default(), ended, lost })
     }
+}
 
-    /// Takes one level of one sequence in: its best `most` nodes so far, and whether more count.
-    fn grow(&mut self, root: usize, nodes: std::ops::Range<usize>, most: usize) {
-        let held = &mut self.best[root * most..][..most];
-        self.pool.clear();
-        self.pool.extend_from_slice(&held[..self.held[root]]);
-        self.pool.extend(nodes.map(|n| self.ranking.key(n)));
-        let best = winners(&mut self.pool, most);
-        held[..best.len()].copy_from_slice(best);
-        self.held[root] = best.len();
-        let expected: f32 = best.iter().map(|&key| self.chance[node(key)]).sum();
-        let pays = expected - self.expected[root] > self.params.delta;
-        self.expected[root] = if pays { expected } else { f32::NAN };
-    }
+/// What the keys of nodes from `newest` on add to the expected length of the best `n` of `keys`.
+fn growth(keys: &mut [u64], newest: usize, n: usize, lost: &mut Vec<u64>) -> f32 {
+    let is_old = |key: &&u64| node(**key) < newest;
+    let chance = |&key: &u64| score(cost(key)).exp();
+    let old = keys.iter().filter(is_old).count();
+    let kept = winners(keys, n).len();
+    let (kept, rest) = keys.split_at(kept);
+    lost.clear();
+    lost.extend(rest.iter().filter(is_old));
+    let displaced = old.min(n) - kept.iter().filter(is_old).count();
+    let gained: f32 = kept.iter().filter(|key| !is_old(key)).map(chance).sum();
+    gained - winners(lost, displaced).iter().map(chance).sum::<f32>()
 }
 
 /// The sum of the `n` greatest path probabilities of the levels of `seq` down to `depth`.
@@ -111,36 +101,38 @@ impl Gate for OptTree {
 
 impl Solver for OptTree {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
+        let OptTreeParams { n, delta } = self.params;
         let roots = tree.roots();
         let free = budget.rows.saturating_sub(roots);
-        // No sequence has more nodes than the tree.
-        let most = self.params.n.min(budget.tree_max).min(tree.len());
+        let most = n.min(budget.tree_max);
         if free == 0 || most == 0 {
             return;
         }
         self.ranking.read(tree);
-        self.chance.clear();
-        self.chance
-            .extend((0..tree.len()).map(|n| score((self.ranking.key(n) >> 32) as u32).exp()));
-        self.best.clear();
-        self.best.resize(roots * most, 0);
-        self.held.clear();
-        self.held.resize(roots, 0);
-        self.expected.clear();
-        self.expected.resize(roots, 0.0);
-        for depth in 1..tree.levels() {
-            for (seq, nodes) in tree.families(depth) {
-                let root = self.ranking.root_of(seq);
-                if !self.expected[root].is_nan() {
-                    self.grow(root, nodes, most);
-                }
+        self.ended.clear();
+        self.ended.resize(roots, false);
+        let (ended, lost, ln_delta) = (&mut self.ended, &mut self.lost, delta.ln());
+        self.ranking.thin_out(tree, |Level { ranking, depth, root, nodes }| {
+            if ended[root] {
+                ranking.costs()[nodes].fill(OUT);
+                return;
             }
-        }
-        self.pool.clear();
-        for (root, &held) in self.held.iter().enumerate() {
-            self.pool.extend_from_slice(&self.best[root * most..][..held]);
-        }
-        for &key in winners(&mut self.pool, free) {
+            // The best new node alone may be worth more than the one it takes the place of.
+            let scores = |depth| &tree.score[ranking.family(tree, depth, root)];
+            let best = scores(depth).iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
+            let above = (1..depth).map(scores);
+            if best > ln_delta && above.clone().map(<[f32]>::len).sum::<usize>() < most {
+                return;
+            }
+            let bar = (best.exp() - delta).ln();
+            let ahead = above.map(|scores| scores.iter().filter(|&&score| score >= bar).count());
+            if bar <= 0.0 && ahead.sum::<usize>() < most {
+                return;
+            }
+            let keys = ranking.gather(tree, root, depth);
+            ended[root] = growth(keys, nodes.start, most, lost) <= delta;
+        });
+        for &key in &*self.ranking.best_within(tree, free, |_| most) {
             plan.keep(node(key));
         }
     }

@@ -17,7 +17,7 @@
 //!
 //! At zero load each sequence gets its tree; at overload the batch's best paths share what is left.
 
-use crate::ranking::{Ranking, node, winners};
+use crate::ranking::{Level, OUT, Ranking, node};
 use crate::width::Width;
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 use std::ops::Range;
@@ -42,13 +42,12 @@ pub struct RatioError(pub f32);
 pub struct Talon {
     params: TalonParams,
     ranking: Ranking,
-    /// Which nodes are in their sequence's tree.
-    grown: Vec<bool>,
     /// Nodes that each sequence's tree may still take, by root.
     room: Vec<usize>,
+    /// Whether it took all there were so far, by root.
+    is_whole: Vec<bool>,
     /// Candidates of one sequence at one depth.
     asked: Vec<u64>,
-    chosen: Vec<u64>,
 }
 
 impl Talon {
@@ -60,10 +59,9 @@ impl Talon {
         Ok(Talon {
             params,
             ranking: Ranking::default(),
-            grown: Vec::new(),
             room: Vec::new(),
+            is_whole: Vec::new(),
             asked: Vec::new(),
-            chosen: Vec::new(),
         })
     }
 }
@@ -108,36 +106,32 @@ impl Solver for Talon {
         let TalonParams { n, mu } = self.params;
         let roots = tree.roots();
         let free = budget.rows.saturating_sub(roots);
-        if free == 0 {
-            return;
-        }
         self.ranking.read(tree);
-        self.grown.clear();
-        self.grown.resize(tree.len(), false);
-        self.grown[..roots].fill(true);
         self.room.clear();
         self.room.resize(roots, n.min(budget.tree_max));
-        self.chosen.clear();
-        for depth in 1..tree.levels() {
-            for (seq, nodes) in tree.families(depth) {
-                let room = &mut self.room[self.ranking.root_of(seq)];
-                if *room == 0 {
-                    continue;
-                }
-                let parent_grown = |&n: &usize| self.grown[tree.parent[n] as usize];
-                self.asked.clear();
-                self.asked.extend(nodes.filter(parent_grown).map(|n| self.ranking.key(n)));
-                let width =
-                    if depth == 1 { Width::Most(*room) } else { Width::Ratio { mu, most: *room } };
-                let wanted = width.wanted(&self.asked);
-                for &key in winners(&mut self.asked, wanted) {
-                    self.grown[node(key)] = true;
-                    self.chosen.push(key);
-                    *room -= 1;
+        self.is_whole.clear();
+        self.is_whole.resize(roots, true);
+        let (rooms, is_whole, asked) = (&mut self.room, &mut self.is_whole, &mut self.asked);
+        self.ranking.thin_out(tree, |Level { ranking, depth, root, nodes }| {
+            let (costs, room, is_whole) = (ranking.costs(), &mut rooms[root], &mut is_whole[root]);
+            if *room == 0 {
+                return costs[nodes].fill(OUT);
+            }
+            // Below what is not in the tree nothing is.
+            if !*is_whole {
+                for n in nodes.clone() {
+                    if costs[tree.parent[n] as usize] == OUT {
+                        costs[n] = OUT;
+                    }
                 }
             }
-        }
-        for &key in winners(&mut self.chosen, free) {
+            let most = *room;
+            let width = if depth == 1 { Width::Most(most) } else { Width::Ratio { mu, most } };
+            let taken = width.thin(costs, nodes.clone(), asked);
+            *room -= taken;
+            *is_whole &= taken == nodes.len();
+        });
+        for &key in &*self.ranking.best_within(tree, free, |_| usize::MAX) {
             plan.keep(node(key));
         }
     }

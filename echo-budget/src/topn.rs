@@ -83,14 +83,4 @@ mod tests {
               8 -9";
         check(2, 4, tight);
     }
-
-    #[test]
-    fn a_child_that_claims_more_than_its_parent_waits_for_it() {
-        let text = "
-            seq 0: 1 *
-              2 -1 *
-              3 -2
-                4 -0.25";
-        check(9, 2, text);
-    }
 }

@@ -112,6 +112,13 @@ impl Trace {
                 if !round.parent.is_sorted() {
                     return fault(i, "nodes don't stand level by level");
                 }
+                let above = |&parent: &u32| match parent {
+                    0 => 0.0,
+                    parent => round.score[parent as usize - 1],
+                };
+                if !round.parent.iter().map(above).zip(&round.score).all(|(a, &s)| s <= a) {
+                    return fault(i, "a node is surer than its parent");
+                }
             }
         }
         Ok(())
@@ -199,5 +206,6 @@ mod tests {
         assert!(broken(|t| t.texts[0].rounds[0].score.clear()).contains("differ in length"));
         assert!(broken(|t| t.texts[0].rounds[0].parent[0] = 1).contains("before its parent"));
         assert!(broken(|t| t.texts[0].rounds[0].parent[3] = 0).contains("level by level"));
+        assert!(broken(|t| t.texts[0].rounds[0].score[0] = 0.5).contains("surer than its parent"));
     }
 }

@@ -21,6 +21,8 @@ impl Solver for Uniform {
         if share == 0 {
             return;
         }
+        // So many nodes, parents before children, reach no deeper.
+        let tree = tree.up_to(share);
         self.ranking.read(tree);
         for &key in &*self.ranking.best_of_each(tree, |_| share) {
             plan.keep(node(key));

@@ -3,50 +3,97 @@
 mod testkit;
 
 use echo_budget::{
-    Between, CostTable, Echo, EchoParams, Exact, Goodput, GoodputParams, Sample, Survival, TopN,
-    TopNParams, Uniform, Width,
+    Between, CostTable, Echo, EchoParams, Exact, Goodput, GoodputParams, OptTree, OptTreeParams,
+    Sample, Survival, Talon, TalonParams, TopN, TopNParams, Uniform, Width,
 };
 use echo_core::{Budget, Load, Plan, SuperTreeView};
 use proptest::prelude::*;
 use std::cmp::Ordering;
-use testkit::{Batch, any_score, batch, budget, config, policy, solve};
-
-/// The lowest score on the path to each node; NaN counts as −∞ and what is above 0 as 0.
-fn path_scores(tree: SuperTreeView<'_>) -> Vec<f32> {
-    let mut path = vec![0.0_f32; tree.len()];
-    for n in tree.roots()..tree.len() {
-        let score = if tree.score[n].is_nan() { f32::NEG_INFINITY } else { tree.score[n] };
-        path[n] = score.min(path[tree.parent[n] as usize]);
-    }
-    path
-}
+use testkit::{Batch, Policy, any_score, batch, budget, config, policy, solve};
 
 /// Best first, ties by lowest index.
-fn by_rank(path: &[f32]) -> impl Fn(&usize, &usize) -> Ordering + '_ {
+fn by_rank(score: &[f32]) -> impl Fn(&usize, &usize) -> Ordering + '_ {
     // Every score is at most 0 here, but 0 has two signs.
-    |&a, &b| (path[b] + 0.0).total_cmp(&(path[a] + 0.0)).then(a.cmp(&b))
+    |&a, &b| (score[b] + 0.0).total_cmp(&(score[a] + 0.0)).then(a.cmp(&b))
 }
 
 /// The best `most` drafted nodes of each sequence, then the best of all while rows are free.
 fn naive_rerank(tree: SuperTreeView<'_>, most: usize, free: usize) -> Plan {
-    let path = path_scores(tree);
     let mut pool = Vec::new();
     for root in 0..tree.roots() {
-        let own = |&n: &usize| tree.seq[n] == tree.seq[root];
-        let mut nodes: Vec<usize> = (tree.roots()..tree.len()).filter(own).collect();
-        nodes.sort_by(by_rank(&path));
+        let mut nodes: Vec<usize> = own_levels(tree, root).concat();
+        nodes.sort_by(by_rank(tree.score));
         pool.extend(nodes.into_iter().take(most));
     }
-    pool.sort_by(by_rank(&path));
+    best_of(tree, pool, free)
+}
+
+/// The best of `pool` over the batch, while rows are free.
+fn best_of(tree: SuperTreeView<'_>, mut pool: Vec<usize>, free: usize) -> Plan {
+    pool.sort_by(by_rank(tree.score));
     let mut plan = Plan::default();
     plan.reset(tree.len(), tree.roots());
     pool.into_iter().take(free).for_each(|n| plan.keep(n));
     plan
 }
 
+/// The levels of one root's sequence, each best first.
+fn own_levels(tree: SuperTreeView<'_>, root: usize) -> Vec<Vec<usize>> {
+    let level = |depth| {
+        let own = |&n: &usize| tree.seq[n] == tree.seq[root];
+        let mut nodes: Vec<usize> = tree.level(depth).filter(own).collect();
+        nodes.sort_by(by_rank(tree.score));
+        nodes
+    };
+    (1..tree.levels()).map(level).collect()
+}
+
+/// TALON's trees, one after another.
+fn naive_talon(tree: SuperTreeView<'_>, n: usize, mu: f32, free: usize) -> Plan {
+    let mut pool = Vec::new();
+    for root in 0..tree.roots() {
+        let mut grown = vec![root];
+        for (above, mut nodes) in own_levels(tree, root).into_iter().enumerate() {
+            nodes.retain(|&node| grown.contains(&(tree.parent[node] as usize)));
+            let bar = match nodes.first() {
+                Some(&best) if above > 0 => tree.score[best] + mu.ln(),
+                _ => f32::NEG_INFINITY,
+            };
+            nodes.retain(|&node| tree.score[node] >= bar);
+            nodes.truncate(n + 1 - grown.len());
+            grown.extend(nodes);
+        }
+        pool.extend_from_slice(&grown[1..]);
+    }
+    best_of(tree, pool, free)
+}
+
+/// OPT-Tree's trees, one after another; nothing where a level's growth is too near `delta` to tell.
+fn naive_opt_tree(tree: SuperTreeView<'_>, n: usize, delta: f32, free: usize) -> Option<Plan> {
+    let mut pool = Vec::new();
+    for root in 0..tree.roots() {
+        let (mut nodes, mut expected) = (Vec::new(), 0.0);
+        for level in own_levels(tree, root) {
+            nodes.extend(level);
+            nodes.sort_by(by_rank(tree.score));
+            nodes.truncate(n);
+            let before = expected;
+            expected = nodes.iter().map(|&node| f64::from(tree.score[node]).exp()).sum();
+            let growth = expected - before - f64::from(delta);
+            if growth.abs() < 1e-5 {
+                return None;
+            }
+            if growth < 0.0 {
+                break;
+            }
+        }
+        pool.extend(nodes);
+    }
+    Some(best_of(tree, pool, free))
+}
+
 /// Algorithm 1, one node at a time.
 fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) -> Plan {
-    let path = path_scores(tree);
     let mut plan = Plan::default();
     plan.reset(tree.len(), tree.roots());
     let has_room = |plan: &Plan, n: usize| {
@@ -60,16 +107,16 @@ fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) 
             let own = |&n: &usize| tree.seq[n] == tree.seq[root];
             let mut nodes: Vec<usize> = tree.level(depth).filter(own).collect();
             nodes.retain(|&n| plan.contains(tree.parent[n] as usize));
-            nodes.sort_by(by_rank(&path));
+            nodes.sort_by(by_rank(tree.score));
             let above = tree.level(depth - 1).filter(own).filter(|&n| plan.contains(n));
-            let surest = above.map(|n| path[n]).fold(f32::NEG_INFINITY, f32::max) + 0.0;
+            let surest = above.map(|n| tree.score[n]).fold(f32::NEG_INFINITY, f32::max) + 0.0;
             let wanted = match params.width {
                 _ if depth == 1 => params.seed,
                 Width::One => 1,
                 Width::Most(k) => k,
                 Width::Ratio { mu, most } => {
-                    let bar = nodes.first().map_or(0.0, |&n| path[n]) + mu.ln();
-                    nodes.iter().filter(|&&n| path[n] >= bar).count().min(most)
+                    let bar = nodes.first().map_or(0.0, |&n| tree.score[n]) + mu.ln();
+                    nodes.iter().filter(|&&n| tree.score[n] >= bar).count().min(most)
                 }
             };
             nodes.truncate(wanted);
@@ -77,7 +124,7 @@ fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) 
         }
         if depth == 1 {
             let mut nodes: Vec<usize> = asks.into_iter().flat_map(|(_, nodes)| nodes).collect();
-            nodes.sort_by(by_rank(&path));
+            nodes.sort_by(by_rank(tree.score));
             asks = vec![(0.0, nodes)];
         }
         // Stable: between equals the lowest place goes first.
@@ -92,7 +139,7 @@ fn naive_echo(tree: SuperTreeView<'_>, budget: Budget<'_>, params: &EchoParams) 
         let free = |&n: &usize| {
             !plan.contains(n) && plan.contains(tree.parent[n] as usize) && has_room(&plan, n)
         };
-        match (tree.roots()..tree.len()).filter(free).min_by(by_rank(&path)) {
+        match (tree.roots()..tree.len()).filter(free).min_by(by_rank(tree.score)) {
             Some(n) => plan.keep(n),
             None => return plan,
         }
@@ -116,6 +163,24 @@ proptest! {
         prop_assert_eq!(uniform, naive_rerank(tree, share, free));
         let topn = solve(&mut TopN::new(TopNParams { n: policy.n }), tree, budget);
         prop_assert_eq!(topn, naive_rerank(tree, policy.n.min(budget.tree_max), free));
+    }
+
+    #[test]
+    fn talon_and_opt_tree_grow_the_trees_they_say(
+        batch in batch(16, any_score()),
+        (free, budget) in budget(),
+        Policy { n, ratio, .. } in policy(),
+    ) {
+        let tree = batch.in_order();
+        let tree = tree.view();
+        let budget = Budget { rows: tree.roots() + free, ..budget };
+        let most = n.min(budget.tree_max);
+        let talon = solve(&mut Talon::new(TalonParams { n, mu: ratio }).unwrap(), tree, budget);
+        prop_assert_eq!(talon, naive_talon(tree, most, ratio, free));
+        if let Some(plan) = naive_opt_tree(tree, most, ratio, free) {
+            let params = OptTreeParams { n, delta: ratio };
+            prop_assert_eq!(solve(&mut OptTree::new(params).unwrap(), tree, budget), plan);
+        }
     }
 
     #[test]

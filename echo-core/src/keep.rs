@@ -29,23 +29,27 @@ impl Keep {
     }
 
     /// Lets the `i`-th node of the frontier have `children` children, by a pass if need be.
+    #[inline]
     pub fn open(&mut self, i: usize, children: u32) {
         self.children[i] = children;
         self.passes[i] = children > 0;
     }
 
     /// Lowers the children of the `i`-th node of the frontier to at most `children`.
+    #[inline]
     pub fn narrow(&mut self, i: usize, children: u32) {
         self.children[i] = self.children[i].min(children);
         self.passes[i] &= children > 0;
     }
 
     /// Leaves the `i`-th node of the frontier the children that need no pass.
+    #[inline]
     pub fn forgo_pass(&mut self, i: usize) {
         self.passes[i] = false;
     }
 
     /// Whether a pass may be spent on the `i`-th node of the frontier; never on a closed one.
+    #[inline]
     pub fn passes(&self, i: usize) -> bool {
         self.passes[i]
     }
@@ -56,6 +60,7 @@ impl Keep {
     }
 
     /// How many children the `i`-th node of the frontier may have.
+    #[inline]
     pub fn children(&self, i: usize) -> u32 {
         self.children[i]
     }

@@ -36,12 +36,14 @@ impl Plan {
     }
 
     /// Keeps node `n`.
+    #[inline]
     pub fn keep(&mut self, n: usize) {
         self.len += usize::from(!self.contains(n));
         self.kept[n / 64] |= 1 << (n % 64);
     }
 
     /// Drops node `n`.
+    #[inline]
     pub fn remove(&mut self, n: usize) {
         self.len -= usize::from(self.contains(n));
         self.kept[n / 64] &= !(1 << (n % 64));
@@ -50,6 +52,7 @@ impl Plan {
     /// Whether node `n` is kept.
     ///
     /// Panics if the plan doesn't cover it.
+    #[inline]
     pub fn contains(&self, n: usize) -> bool {
         assert!(n < self.nodes, "node {n} of {}", self.nodes);
         self.kept[n / 64] >> (n % 64) & 1 == 1
@@ -71,6 +74,7 @@ impl Plan {
     }
 
     /// The lowest kept node from `n` on.
+    #[inline]
     pub fn next(&self, n: usize) -> Option<usize> {
         let mut word = n / 64;
         let mut bits = *self.kept.get(word)? & (u64::MAX << (n % 64));

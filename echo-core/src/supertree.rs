@@ -20,8 +20,8 @@ pub struct SuperTreeView<'a> {
     pub token: &'a [Token],
     /// Place in the batch of the sequence the node belongs to, `[nodes]`.
     pub seq: &'a [u32],
-    /// Cumulative draft log-probability from the root, `S(i,d,j)` of ECHO eq. 5; 0 at roots,
-    /// `[nodes]`. May be any float a drafter makes up, NaN included.
+    /// Cumulative draft log-probability from the root, `S(i,d,j)` of ECHO eq. 5; 0 at roots, never
+    /// above the parent's and never NaN, whatever a drafter makes up, `[nodes]`.
     pub score: &'a [f32],
     /// First node of each level and, last, the number of nodes, `[levels + 1]`.
     pub level_start: &'a [u32],
@@ -32,6 +32,7 @@ pub struct SuperTreeView<'a> {
 
 impl<'a> SuperTreeView<'a> {
     /// Number of nodes, roots included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.parent.len()
     }
@@ -42,28 +43,36 @@ impl<'a> SuperTreeView<'a> {
     }
 
     /// Number of levels, the roots' included.
+    #[inline]
     pub fn levels(&self) -> usize {
         self.level_start.len() - 1
     }
 
     /// The nodes of level `depth`.
+    #[inline]
     pub fn level(&self, depth: usize) -> Range<usize> {
         self.level_start[depth] as usize..self.level_start[depth + 1] as usize
     }
 
     /// The nodes of level `depth`, sequence by sequence: place in the batch, and the nodes.
     pub fn families(&self, depth: usize) -> impl Iterator<Item = (u32, Range<usize>)> + use<'a> {
-        let Range { start, end } = self.level(depth);
-        let seq = self.seq;
-        let mut at = start;
+        let (tree, mut left) = (*self, self.level(depth));
         std::iter::from_fn(move || {
-            let first = at;
-            let owner = *seq.get(first).filter(|_| first < end)?;
-            while at < end && seq[at] == owner {
-                at += 1;
-            }
-            Some((owner, first..at))
+            let &owner = tree.seq[left.clone()].first()?;
+            let run = tree.run(owner, left.clone());
+            left.start = run.end;
+            Some((owner, run))
         })
+    }
+
+    /// The nodes of the sequence at place `seq` among `nodes`, which are of one level. Takes time
+    /// in proportion to the nodes before and in the run: for visits in order. See
+    /// [`family`](Self::family) for a search.
+    pub fn run(&self, seq: u32, nodes: Range<usize>) -> Range<usize> {
+        let seqs = &self.seq[nodes.clone()];
+        let start = leading(seqs, |s| s < seq);
+        let len = leading(&seqs[start..], |s| s == seq);
+        nodes.start + start..nodes.start + start + len
     }
 
     /// The nodes of level `depth` that belong to the sequence at place `seq`.
@@ -91,14 +100,35 @@ impl<'a> SuperTreeView<'a> {
     }
 
     /// Number of roots.
+    #[inline]
     pub fn roots(&self) -> usize {
         self.level(0).len()
+    }
+
+    /// Whether no score is NaN or above its parent's, as all may rely on.
+    pub fn scores_fall(&self) -> bool {
+        let parents = self.parent.iter().map(|&parent| self.score[parent as usize]);
+        self.score.iter().zip(parents).all(|(&score, parent)| score <= parent)
     }
 
     /// The newest level.
     pub fn frontier(&self) -> Frontier<'a> {
         Frontier { tree: *self }
     }
+}
+
+/// How many of the first of `ascending` are what is asked for, if the others aren't. In strides
+/// that compilers turn into vectors.
+fn leading(ascending: &[u32], wanted: impl Fn(u32) -> bool) -> usize {
+    let mut n = 0;
+    for stride in ascending.chunks(8) {
+        let found = stride.iter().filter(|&&x| wanted(x)).count();
+        n += found;
+        if found < stride.len() {
+            break;
+        }
+    }
+    n
 }
 
 /// The newest level of a super-tree: the next draft batch.

@@ -36,7 +36,8 @@ pub(crate) struct Policy {
 
 impl Batch {
     /// The tree in which family `order[i]` has the `i`-th place. Siblings stand as they were drawn
-    /// up, in any order: no solver may rely on more.
+    /// up, in any order: no solver may rely on more. Scores are lowered to their parents', as
+    /// whoever grows a tree does; NaN counts as −∞.
     pub(crate) fn tree(&self, order: &[usize]) -> Tree {
         let mut tree = Tree {
             parent: (0..order.len() as u32).collect(),
@@ -58,7 +59,8 @@ impl Batch {
                         tree.parent.push(p as u32);
                         tree.token.push(i as u32);
                         tree.seq.push(tree.seq[p]);
-                        tree.score.push(score);
+                        let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
+                        tree.score.push(score.min(tree.score[p]));
                         tree.origin.push((family, i + 1));
                     }
                 }

@@ -1,0 +1,117 @@
+//! The least `k` of many numbers.
+
+/// Up to so many winners are found by insertion.
+const FEW: usize = 8;
+/// Costs that are looked at to guess where the `k`-th lies.
+const SAMPLES: usize = 128;
+/// Costs that are dismissed together.
+const BLOCK: usize = 16;
+
+/// Leaves in `best` the keys of the least `k` of `costs` below `out`, ties to the lowest index, in
+/// no order; fewer if there are fewer. A key is the cost above its index.
+///
+/// A guess at the `k`-th cost is taken from a sample and checked by counting; then only what is not
+/// above it has to be copied and selected from. Both are much cheaper than to sort, or to select
+/// from everything.
+pub(crate) fn best_of(
+    costs: &[u32],
+    out: u32,
+    k: usize,
+    sample: &mut Vec<u32>,
+    best: &mut Vec<u64>,
+) {
+    best.clear();
+    let bar = bar(costs, out, k, sample);
+    for (block, costs) in costs.chunks(BLOCK).enumerate() {
+        if count(costs, bar) > 0 {
+            let keys = (block * BLOCK..).zip(costs).filter(|&(_, &cost)| cost <= bar);
+            best.extend(keys.map(|(n, &cost)| u64::from(cost) << 32 | n as u64));
+        }
+    }
+    let n = winners(best, k).len();
+    best.truncate(n);
+}
+
+/// A cost, below `out`, that at least `k` of `costs` don't exceed, or all that are below `out`. If
+/// the sample is of use, not many more.
+fn bar(costs: &[u32], out: u32, k: usize, sample: &mut Vec<u32>) -> u32 {
+    sample.clear();
+    if costs.len() > 4 * SAMPLES && k < costs.len() {
+        // Multiples of the golden ratio: evenly spread, and in step with no regular tree.
+        let places = (0..SAMPLES as u32).map(|i| u64::from(i.wrapping_mul(0x9e37_79b9)));
+        sample.extend(places.map(|at| costs[((at * costs.len() as u64) >> 32) as usize]));
+        sample.sort_unstable();
+        let (mut at, mut step) = (k * SAMPLES / costs.len(), 1);
+        while at < SAMPLES && sample[at] < out {
+            if count(costs, sample[at]) >= k {
+                return sample[at];
+            }
+            at += step;
+            step *= 2;
+        }
+    }
+    out - 1
+}
+
+/// How many of `costs` don't exceed `bar`.
+fn count(costs: &[u32], bar: u32) -> usize {
+    costs.iter().map(|&cost| u32::from(cost <= bar)).sum::<u32>() as usize
+}
+
+/// The least `k` of `keys`, in no order; the others follow them.
+pub(crate) fn winners(keys: &mut [u64], k: usize) -> &[u64] {
+    let k = k.min(keys.len());
+    let losers = keys.len() - k;
+    if k == 0 || losers == 0 {
+    } else if k <= FEW {
+        select_few(keys, k, |a, b| a < b);
+    } else if losers <= FEW {
+        select_few(keys, losers, |a, b| a > b);
+        keys.reverse();
+    } else {
+        keys.select_nth_unstable(k - 1);
+    }
+    &keys[..k]
+}
+
+/// Brings the first `k > 0` keys of an order to the front. Levels come best first, so that most
+/// keys are dismissed by one comparison.
+fn select_few(keys: &mut [u64], k: usize, precedes: impl Fn(u64, u64) -> bool) {
+    for i in 1..keys.len() {
+        let last = i.min(k);
+        if last == k {
+            if !precedes(keys[i], keys[k - 1]) {
+                continue;
+            }
+            keys.swap(i, k - 1);
+        }
+        let mut at = if last == k { k - 1 } else { i };
+        while at > 0 && precedes(keys[at], keys[at - 1]) {
+            keys.swap(at, at - 1);
+            at -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_are_those_a_sort_puts_first(
+            costs in prop::collection::vec(prop_oneof![0_u32..9, 0_u32..90_000, Just(u32::MAX)], 0..3000),
+            k in 0_usize..3000,
+        ) {
+            let (mut sample, mut best) = (Vec::new(), Vec::new());
+            best_of(&costs, u32::MAX, k, &mut sample, &mut best);
+            best.sort_unstable();
+            let keys = (0_u64..).zip(&costs).filter(|&(_, &cost)| cost < u32::MAX);
+            let mut sorted: Vec<u64> = keys.map(|(n, &cost)| u64::from(cost) << 32 | n).collect();
+            sorted.sort_unstable();
+            sorted.truncate(k);
+            prop_assert_eq!(best, sorted);
+        }
+    }
+}
