@@ -19,9 +19,9 @@
 //! - [`Corrector`]: follows times and chances between steps, so that both stay true.
 //! - [`Exact`]: brute force over small trees; for tests and teaching only.
 //!
-//! All of them rank by the cumulative draft log-probability, made monotone along each path first,
-//! so that the best nodes are closed under parent by themselves and a plan is legal for any floats.
-//! Ties go to the lowest node index. No solver allocates once it has seen a tree of that size.
+//! All of them rank by the cumulative draft log-probability, which never rises along a path, so
+//! that the best nodes are closed under parent by themselves. Ties go to the lowest node index. No
+//! solver allocates once it has seen a tree of that size.
 //!
 //! It deliberately knows no gate, no device and no clock: a [`CostTable`] is made of times that
 //! somebody else took.

@@ -226,11 +226,15 @@ impl Packed {
     ) -> Option<usize> {
         let end = tree.level_start[depth + 1] as usize;
         loop {
-            let node = plan.next(self.cursor[depth] as usize).filter(|&node| node < end)?;
-            if tree.seq[node] > seq {
+            let from = self.cursor[depth] as usize;
+            // What was looked through isn't again, for this sequence or the next.
+            let node =
+                if from < end { plan.next(from).map_or(end, |node| node.min(end)) } else { end };
+            self.cursor[depth] = node as u32;
+            if node == end || tree.seq[node] > seq {
                 return None;
             }
-            self.cursor[depth] = node as u32 + 1;
+            self.cursor[depth] += 1;
             if tree.seq[node] == seq {
                 return Some(node);
             }
