@@ -6,7 +6,7 @@ use crate::memory::{Memory, Stored};
 use crate::reference;
 use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
 use echo_core::sampling;
-use echo_core::{DeviceError, Limits, TensorView};
+use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
 
 /// Which form of the operations runs.
@@ -90,6 +90,11 @@ impl Device for CpuKernels {
 
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
         Ok(self.state.lock().memory.open_stage(limits))
+    }
+
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
+        self.state.lock().memory.stage_mut(stage).fill(packed);
+        Ok(())
     }
 
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {

@@ -7,14 +7,9 @@ use crate::memory::Stored;
 use crate::reference;
 use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::sampling::SampleView;
-use echo_core::{DeviceError, PackedView, TopK, Verdicts};
+use echo_core::{DeviceError, TopK, Verdicts};
 
 impl Kernels for CpuKernels {
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
-        self.state.lock().memory.stage_mut(stage).fill(packed);
-        Ok(())
-    }
-
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Result<(), DeviceError> {
         let State { memory, fast, .. } = &mut *self.state.lock();
         let (stored, staged, into) = memory.weight_stage_out(table, stage, out.buffer);

@@ -25,6 +25,10 @@ impl Device for Beyond {
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
         self.0.open_stage(limits)
     }
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
+        self.0.stage(stage, packed)
+    }
+
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
         self.0.weight(parts)
     }
@@ -37,9 +41,6 @@ impl Device for Beyond {
 }
 
 impl Kernels for Beyond {
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
-        self.0.stage(stage, packed)
-    }
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Done {
         self.0.embed(stage, table, out)
     }

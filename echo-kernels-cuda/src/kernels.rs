@@ -8,7 +8,7 @@ use crate::sampling::Sampler;
 use crate::staged::Staged;
 use crate::weight::{self, Matrix, Part};
 use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
-use echo_core::{DeviceError, Limits, TensorView};
+use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
 
 /// Bytes that the partial answers of attention may take; beyond, a block does all splits itself.
@@ -85,6 +85,12 @@ impl Device for CudaKernels {
         state.splits.reserve(driver, PARTIAL_BYTES, "splits of attention")?;
         state.sampler.reserve(driver, limits)?;
         Ok(Stage(state.memory.stages.len() as u32 - 1))
+    }
+
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
+        let state = &mut *self.state.lock();
+        state.queue.flush(&*self.driver)?;
+        state.memory.stages[stage.0 as usize].fill(&*self.driver, packed)
     }
 
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {

@@ -9,7 +9,7 @@ use crate::op::Op;
 use crate::staged::Field;
 use echo_core::port::{Buffer, Element, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::sampling::SampleView;
-use echo_core::{DeviceError, PackedView, TopK, Verdicts};
+use echo_core::{DeviceError, TopK, Verdicts};
 
 /// Columns that a block of the simple kernels covers.
 const COLS: usize = 1024;
@@ -17,12 +17,6 @@ const COLS: usize = 1024;
 const LISTED_MAX: usize = 1024;
 
 impl Kernels for CudaKernels {
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
-        let state = &mut *self.state.lock();
-        state.queue.flush(&*self.driver)?;
-        state.memory.stages[stage.0 as usize].fill(&*self.driver, packed)
-    }
-
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Result<(), DeviceError> {
         let state = &mut *self.state.lock();
         let memory = &state.memory;

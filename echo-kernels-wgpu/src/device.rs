@@ -7,7 +7,7 @@ use crate::pipelines::{Constants, Pipelines};
 use crate::stream::Stream;
 use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
 use echo_core::sampling::Scratch;
-use echo_core::{DeviceError, Limits, TensorView};
+use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
 
 /// Groups of 32 weights that are summed side by side on a GPU, to have enough lanes for few rows. A
@@ -108,6 +108,15 @@ impl Device for WgpuKernels {
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
         let State { gpu, memory, .. } = &mut *self.state.lock();
         memory.open_stage(gpu, limits)
+    }
+
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
+        let State { gpu, memory, stream, .. } = &mut *self.state.lock();
+        let staged = memory.staged_mut(stage);
+        staged.fill(packed);
+        let words = bytemuck::cast_slice(staged.words());
+        stream.write(gpu, &staged.array.buffer, 0, words);
+        gpu.check()
     }
 
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {

@@ -5,7 +5,7 @@ use crate::gpu::Array;
 use crate::pipelines::{NONE, constants};
 use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
 use echo_core::sampling::SampleView;
-use echo_core::{DeviceError, PackedView, TopK, Verdicts};
+use echo_core::{DeviceError, TopK, Verdicts};
 
 /// Workgroups along one axis, on any device.
 const GROUPS_MAX: u32 = 65_535;
@@ -15,15 +15,6 @@ const LANES: usize = 64;
 const DIM_MAX: usize = 256;
 
 impl Kernels for WgpuKernels {
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError> {
-        let State { gpu, memory, stream, .. } = &mut *self.state.lock();
-        let staged = memory.staged_mut(stage);
-        staged.fill(packed);
-        let words = bytemuck::cast_slice(staged.words());
-        stream.write(gpu, &staged.array.buffer, 0, words);
-        gpu.check()
-    }
-
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Result<(), DeviceError> {
         let State { gpu, memory, stream, pipelines, .. } = &mut *self.state.lock();
         let (staged, table) = (memory.staged(stage), memory.weight(table));

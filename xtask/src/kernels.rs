@@ -1,7 +1,7 @@
 //! `cargo xtask kernels`: writes KERNELS.md, the table of kernels and backends.
 //!
 //! Rows are the methods of the port `Kernels`, columns the places where each must have a file of
-//! its name. A gap needs a reason here, which the table prints; `tidy` refuses any other.
+//! its name; `tidy` refuses gaps.
 
 use std::fmt::Write;
 use std::fs;
@@ -35,24 +35,6 @@ pub(crate) const BACKENDS: [Backend; 4] = [
     Backend { name: "conformance", folder: "echo-kernels-cpu/src/conformance", extension: "rs" },
     Backend { name: "cuda", folder: "echo-kernels-cuda/cu", extension: "cu" },
     Backend { name: "wgpu", folder: "echo-kernels-wgpu/wgsl", extension: "wgsl" },
-];
-
-/// A kernel that a backend does without, and why.
-pub(crate) struct Gap {
-    pub(crate) backend: &'static str,
-    pub(crate) stem: &'static str,
-    reason: &'static str,
-}
-
-const STAGED: &str = "it lays rows out and computes nothing; every other case runs on staged rows";
-
-const UPLOADED: &str = "the host lays rows out, one copy uploads them";
-
-pub(crate) const GAPS: &[Gap] = &[
-    Gap { backend: "reference", stem: "stage", reason: STAGED },
-    Gap { backend: "conformance", stem: "stage", reason: STAGED },
-    Gap { backend: "cuda", stem: "stage", reason: UPLOADED },
-    Gap { backend: "wgpu", stem: "stage", reason: UPLOADED },
 ];
 
 /// A method of the port.
@@ -162,10 +144,6 @@ fn render(tree: &Tree) -> String {
         }
         table.push('\n');
     }
-    table.push_str("\nGaps, and why:\n\n");
-    for Gap { backend, stem, reason } in GAPS {
-        let _ = writeln!(table, "- {backend}, `{stem}`: {reason}.");
-    }
     table.push_str("\nWhere the files are:\n\n");
     for backend in &BACKENDS {
         let _ = writeln!(table, "- {}: `{}`", backend.name, backend.file("KERNEL"));
@@ -205,6 +183,5 @@ mod tests {
             table.contains("| `either` | `out = a \\| b` per `Row` of `M` (m) | – |"),
             "{table}"
         );
-        assert!(table.contains("- wgpu, `stage`: "), "{table}");
     }
 }

@@ -101,6 +101,11 @@ impl Device for Timed {
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
         self.inner.open_stage(limits)
     }
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
+        self.traffic.stage(stage, packed);
+        self.time(0, 0, |k| k.stage(stage, packed))
+    }
+
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
         let weight = self.inner.weight(parts)?;
         self.traffic.weight(weight, parts);
@@ -115,10 +120,6 @@ impl Device for Timed {
 }
 
 impl Kernels for Timed {
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Done {
-        self.traffic.stage(stage, packed);
-        self.time(0, 0, |k| k.stage(stage, packed))
-    }
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Done {
         self.time(1, self.traffic.embed(stage, table, out), |k| k.embed(stage, table, out))
     }

@@ -2,6 +2,7 @@
 
 use crate::error::DeviceError;
 use crate::limits::Limits;
+use crate::packed::PackedView;
 use crate::tensor::TensorView;
 
 /// A device array of one element type, known to its device alone. Lives as long as the device.
@@ -43,6 +44,10 @@ pub trait Device: Send + Sync {
 
     /// A place for the rows of forwards within `limits`, sized once.
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError>;
+
+    /// Lays the packed rows out where the device reads them, as the rows of `stage` until the next
+    /// call. Rows beyond the limits the stage was opened with are a bug and panic.
+    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError>;
 
     /// Takes the rows of `parts`, one part below the other, as one matrix. All parts have the same
     /// number of columns; each keeps its own element type.

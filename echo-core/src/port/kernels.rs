@@ -2,7 +2,6 @@
 
 use super::device::{Buffer, Device, Stage, Weight};
 use crate::error::DeviceError;
-use crate::packed::PackedView;
 use crate::sampling::SampleView;
 use crate::topk::TopK;
 use crate::verdict::Verdicts;
@@ -61,10 +60,6 @@ impl Heads {
 ///
 /// The exact meaning of each operation is the header of its reference in `echo-kernels-cpu`.
 pub trait Kernels: Device {
-    /// Lays the packed rows out where the device reads them, as the rows of `stage` until the next
-    /// call. Rows beyond the limits the stage was opened with are a bug and panic.
-    fn stage(&self, stage: Stage, packed: PackedView<'_>) -> Result<(), DeviceError>;
-
     /// `out[r] = table[token[r]]` for the staged rows, dequantised.
     fn embed(&self, stage: Stage, table: Weight, out: Mat) -> Result<(), DeviceError>;
 
