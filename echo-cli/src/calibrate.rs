@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub(crate) struct CalibrateArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Questions as for `bench`; the built-in set if not given
+    /// Questions as for `bench`; if not given, a set that comes with the program and that nothing
+    /// else asks
     #[arg(long)]
     prompts: Option<PathBuf>,
     /// Tokens generated for each prompt
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
         drafter: args.engine.drafter.clone(),
         dtype: loaded.activations.clone(),
         backend: loaded.backend.into(),
-        prompt_set: args.prompts.as_deref().map_or("built-in".into(), model::short_name),
+        prompt_set: args.prompts.as_deref().map_or("calibration".into(), model::short_name),
     };
     let mut file = CalibrationFile::new(fingerprint, calibration);
     file.paths = paths.fit();
@@ -104,7 +105,7 @@ fn proposals(
 
 fn requests(args: &CalibrateArgs, loaded: &Loaded, temperature: f32) -> Result<Vec<Request>> {
     let template = loaded.template()?;
-    let prompts = prompts::load(args.prompts.as_deref())?;
+    let prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Calibration)?;
     let request = |(i, prompt): (usize, &prompts::Prompt)| {
         let messages = [Message::new("user", prompt.turns[0].as_str())];
         let tokens = loaded.encode_chat(&template, &messages)?;

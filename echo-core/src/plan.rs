@@ -1,5 +1,7 @@
 //! The mask a solver fills: which nodes of the super-tree the target verifies.
 
+use std::ops::Range;
+
 /// The chosen nodes of a super-tree.
 ///
 /// A legal plan holds every root, holds a node only with its parent, has at most
@@ -85,6 +87,25 @@ impl Plan {
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
+    /// Number of kept nodes among `nodes`.
+    ///
+    /// Panics if the plan doesn't cover them.
+    pub fn count(&self, nodes: Range<usize>) -> usize {
+        assert!(nodes.end <= self.nodes, "nodes {nodes:?} of {}", self.nodes);
+        let Range { start, end } = nodes;
+        let word = |i: usize| {
+            let mut bits = self.kept[i];
+            if i == start / 64 {
+                bits &= u64::MAX << (start % 64);
+            }
+            if i == end / 64 {
+                bits &= !(u64::MAX << (end % 64));
+            }
+            bits.count_ones() as usize
+        };
+        (start / 64..end.div_ceil(64)).map(word).sum()
+    }
+
     /// The kept nodes in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         std::iter::successors(self.next(0), |&n| self.next(n + 1))
@@ -115,10 +136,15 @@ mod tests {
             assert!(plan.iter().eq(0..roots) && plan.len() == roots);
         }
         plan.reset(200, 2);
+        assert_eq!((plan.count(0..0), plan.count(1..200), plan.count(2..64)), (0, 1, 0));
         for n in [63, 64, 199] {
             plan.keep(n);
         }
         assert_eq!(plan.iter().collect::<Vec<_>>(), [0, 1, 63, 64, 199]);
+        for (start, end) in (0..=200).flat_map(|start| (start..=200).map(move |end| (start, end))) {
+            let one_by_one = (start..end).filter(|&n| plan.contains(n)).count();
+            assert_eq!(plan.count(start..end), one_by_one, "{start}..{end}");
+        }
         assert_eq!(
             [2, 64, 65, 200, 999].map(|n| plan.next(n)),
             [63, 64, 199, 0, 0].map(Some).map(|n| n.filter(|&n| n > 0))

@@ -55,6 +55,7 @@ impl<'a> SuperTreeView<'a> {
     }
 
     /// The nodes of level `depth`, sequence by sequence: place in the batch, and the nodes.
+    #[inline]
     pub fn families(&self, depth: usize) -> impl Iterator<Item = (u32, Range<usize>)> + use<'a> {
         let (tree, mut left) = (*self, self.level(depth));
         std::iter::from_fn(move || {
@@ -68,6 +69,7 @@ impl<'a> SuperTreeView<'a> {
     /// The nodes of the sequence at place `seq` among `nodes`, which are of one level. Takes time
     /// in proportion to the nodes before and in the run: for visits in order. See
     /// [`family`](Self::family) for a search.
+    #[inline]
     pub fn run(&self, seq: u32, nodes: Range<usize>) -> Range<usize> {
         let seqs = &self.seq[nodes.clone()];
         let start = leading(seqs, |s| s < seq);
@@ -76,6 +78,7 @@ impl<'a> SuperTreeView<'a> {
     }
 
     /// The nodes of level `depth` that belong to the sequence at place `seq`.
+    #[inline]
     pub fn family(&self, depth: usize, seq: u32) -> Range<usize> {
         let level = self.level(depth);
         let owners = &self.seq[level.clone()];

@@ -1,47 +1,103 @@
-//! Host cost of a whole step on the simulated pair: what the engine adds to a device's time.
+//! Host cost of a whole step: everything but the models. Target and drafter answer at once and
+//! always agree on the likeliest token.
 
 #[path = "../tests/testkit/mod.rs"]
 mod testkit;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use echo_budget::{TopN, TopNParams};
-use echo_core::{Limits, Sampling};
+use echo_core::port::{Children, TargetShape};
+use echo_core::sampling::SampleView;
+use echo_core::{
+    BatchView, DeviceError, Drafter, Frontier, Keep, Limits, PackedView, Settled, Target, Token,
+    Verdicts,
+};
 use echo_gate::Always;
-use echo_model::sim::{SimDraft, SimDrafter, SimLaw, SimOptions, SimTarget};
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops};
 use std::sync::Arc;
 use testkit::vocab::SmallVocab;
 
-/// An engine with `seqs` sequences that never end.
+const VOCAB: u32 = 32;
+
+fn after(token: Token) -> Token {
+    (token + 1) % VOCAB
+}
+
+/// Commits the token that follows, for nothing.
+struct Counts(TargetShape);
+
+impl Target for Counts {
+    fn shape(&self) -> TargetShape {
+        self.0
+    }
+
+    fn verify(
+        &mut self,
+        packed: PackedView<'_>,
+        _sample: SampleView<'_>,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), DeviceError> {
+        verdicts.reset(packed.sampled.len());
+        for (verdict, &row) in verdicts.token.iter_mut().zip(packed.sampled) {
+            *verdict = after(packed.token[row as usize]);
+        }
+        Ok(())
+    }
+}
+
+/// Proposes the token that follows first, and three others.
+struct Guesses;
+
+impl Drafter for Guesses {
+    fn settle(&mut self, _settled: Settled<'_>) {}
+
+    fn extend(
+        &mut self,
+        _batch: BatchView<'_>,
+        frontier: Frontier<'_>,
+        keep: &Keep,
+        children: &mut Children,
+    ) -> Result<(), DeviceError> {
+        for (i, node) in frontier.nodes().enumerate() {
+            for child in 0..keep.children(i) {
+                let token = (after(frontier.tree.token[node]) + child) % VOCAB;
+                children.push(node, token, -0.1 - child as f32);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, _seq: u32) {}
+}
+
+/// An engine with `seqs` sequences that draft 4 levels of 4 nodes and more.
 fn engine(seqs: usize) -> Engine {
-    let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 512) };
-    let law = SimLaw { seed: 1, vocab: 32, spread: 1.5, ties: 0.0 };
-    let target = SimTarget::new(SimOptions {
-        law,
+    let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 8192) };
+    let shape = TargetShape {
+        vocab: VOCAB as usize,
+        context_max: limits.context_max,
         kv_slots: limits.kv_slots,
         rows_max: limits.rows_max,
-        context_max: limits.context_max,
-    });
-    let draft = SimDraft { law, agreement: vec![0.7; 5], silence: 0.0, unruly: 0.0 };
+        seqs_max: seqs,
+    };
     let parts = Parts {
-        target: Box::new(target),
-        drafter: Box::new(SimDrafter::new(draft)),
+        target: Box::new(Counts(shape)),
+        drafter: Box::new(Guesses),
         gate: Box::new(Always),
         solver: Box::new(TopN::new(TopNParams { n: 16 })),
         vocab: Arc::new(SmallVocab),
     };
     let mut engine = Engine::new(parts, limits, Options::default()).expect("the limits are legal");
-    for seed in 0..seqs as u64 {
-        let sampling = Sampling { temperature: 0.7, seed, ..Sampling::default() };
+    for _ in 0..seqs {
         let stops = Stops { ignore_eos: true, ..Stops::default() };
-        engine.submit(Request { sampling, stops, ..Request::new(vec![3, 4, 5]) }).expect("room");
+        engine.submit(Request { stops, ..Request::new(vec![3, 4, 5]) }).expect("room");
     }
     engine
 }
 
 fn step(c: &mut Criterion) {
     let mut group = c.benchmark_group("step");
-    for seqs in [1, 8, 64] {
+    for seqs in [1, 8, 64, 256] {
         group.throughput(Throughput::Elements(seqs as u64));
         group.bench_function(BenchmarkId::from_parameter(seqs), |b| {
             let mut live = engine(seqs);

@@ -24,9 +24,19 @@ pub struct SuperTree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Proposal {
     parent: u32,
-    /// Bits of the cumulative score without its sign: scores are at most 0, so fewer is better.
-    cost: u32,
-    token: Token,
+    /// The cost above the token. The cost is the bits of the cumulative score without its sign:
+    /// scores are at most 0, so fewer is better.
+    rank: u64,
+}
+
+impl Proposal {
+    fn token(self) -> Token {
+        self.rank as Token
+    }
+
+    fn score(self) -> f32 {
+        0.0 - f32::from_bits((self.rank >> 32) as u32)
+    }
 }
 
 impl SuperTree {
@@ -93,25 +103,27 @@ impl SuperTree {
             1 => self.limits.width_max,
             _ => self.limits.level_max(),
         };
-        let mut family = self.parent.len();
-        let mut clan = self.parent.len();
         let start = self.parent.len();
-        for i in 0..self.proposals.len() {
-            let Proposal { parent, cost, token } = self.proposals[i];
-            let p = parent as usize;
-            let added = start..self.parent.len();
-            if added.is_empty() || self.parent[added.end - 1] != parent {
-                family = added.end;
+        let proposals = std::mem::take(&mut self.proposals);
+        let (mut clan, mut left) = (u32::MAX, level_max);
+        for family in proposals.chunk_by(|a, b| a.parent == b.parent) {
+            let parent = family[0].parent as usize;
+            let (seq, first) = (self.seq[parent], self.parent.len());
+            if seq != clan {
+                (clan, left) = (seq, level_max);
             }
-            if added.is_empty() || self.seq[added.end - 1] != self.seq[p] {
-                clan = added.end;
+            let most = (keep.children(parent - nodes.start) as usize).min(self.limits.width_max);
+            for proposal in family {
+                if self.parent.len() - first == most.min(left) {
+                    break;
+                }
+                if !self.token[first..].contains(&proposal.token()) {
+                    self.push(parent as u32, proposal.token(), seq, proposal.score());
+                }
             }
-            let width = (keep.children(p - nodes.start) as usize).min(self.limits.width_max);
-            let repeated = self.token[family..].contains(&token);
-            if added.end - family < width && added.end - clan < level_max && !repeated {
-                self.push(parent, token, self.seq[p], 0.0 - f32::from_bits(cost));
-            }
+            left -= self.parent.len() - first;
         }
+        self.proposals = proposals;
         let added = self.parent.len() - start;
         if added > 0 {
             self.level_start.push(self.parent.len() as u32);
@@ -144,7 +156,8 @@ impl SuperTree {
                     lp => lp.min(0.0),
                 };
                 let cost = (self.score[parent as usize] + log_prob).abs().to_bits();
-                self.proposals.push(Proposal { parent, cost, token });
+                self.proposals
+                    .push(Proposal { parent, rank: u64::from(cost) << 32 | u64::from(token) });
             }
         }
     }
@@ -154,7 +167,9 @@ impl SuperTree {
     fn sort(&mut self) {
         if self.proposals.is_sorted_by_key(|p| p.parent) {
             for family in self.proposals.chunk_by_mut(|a, b| a.parent == b.parent) {
-                family.sort_unstable();
+                if !family.is_sorted() {
+                    family.sort_unstable();
+                }
             }
         } else {
             self.proposals.sort_unstable();

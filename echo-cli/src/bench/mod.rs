@@ -91,7 +91,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let mut prompts = prompts::load(args.prompts.as_deref())?;
+    let mut prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Bench)?;
     if args.exact {
         let n = args.limit.unwrap_or(prompts.len());
         return compare(args, &prompts::sample(prompts, n));

@@ -5,7 +5,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-const BUILT_IN: &str = include_str!("../../prompts/builtin.jsonl");
+/// Questions that come with the program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BuiltIn {
+    /// To measure on.
+    Bench,
+    /// To learn from; none is among those that are measured.
+    Calibration,
+}
+
+impl BuiltIn {
+    fn text(self) -> &'static str {
+        match self {
+            BuiltIn::Bench => include_str!("../../prompts/builtin.jsonl"),
+            BuiltIn::Calibration => include_str!("../../prompts/calibration.jsonl"),
+        }
+    }
+}
 
 /// One question; only its first turn is asked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -16,9 +32,9 @@ pub(crate) struct Prompt {
     pub(crate) turns: Vec<String>,
 }
 
-/// Reads a file, or the built-in set.
-pub(crate) fn load(path: Option<&Path>) -> Result<Vec<Prompt>> {
-    let Some(path) = path else { return parse(BUILT_IN, "the built-in prompts") };
+/// Reads a file, or a set that comes with the program.
+pub(crate) fn load(path: Option<&Path>, built_in: BuiltIn) -> Result<Vec<Prompt>> {
+    let Some(path) = path else { return parse(built_in.text(), "the built-in prompts") };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading prompts from {}", path.display()))?;
     parse(&text, &path.display().to_string())
@@ -64,16 +80,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_set_is_whole() {
-        let prompts = load(None).expect("it parses");
-        assert!(prompts.len() >= 24);
-        let categories: std::collections::HashSet<_> =
-            prompts.iter().map(|p| p.category.as_str()).collect();
-        assert_eq!(categories.len(), 6, "{categories:?}");
-        let few = sample(prompts, 6);
-        let categories: std::collections::HashSet<_> =
-            few.iter().map(|p| p.category.as_str()).collect();
-        assert_eq!(categories.len(), 6, "one of each");
+    fn the_built_in_sets_are_whole_and_share_nothing() {
+        for (set, n) in [(BuiltIn::Bench, 6), (BuiltIn::Calibration, 7)] {
+            let prompts = load(None, set).expect("it parses");
+            assert!(prompts.len() >= 24);
+            let few = sample(prompts.clone(), n);
+            for prompts in [prompts, few] {
+                let categories: std::collections::HashSet<_> =
+                    prompts.iter().map(|p| p.category.as_str()).collect();
+                assert_eq!(categories.len(), n, "{categories:?}");
+            }
+        }
+        let asked = BuiltIn::Bench.text();
+        let learnt = load(None, BuiltIn::Calibration).expect("it parses");
+        let turn = |prompt: &Prompt| serde_json::to_string(&prompt.turns[0]).expect("text");
+        assert!(!learnt.iter().any(|prompt| asked.contains(&turn(prompt))));
     }
 
     #[test]

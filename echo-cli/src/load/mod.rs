@@ -10,7 +10,7 @@ mod client;
 mod figures;
 mod row;
 
-use crate::bench::prompts::{self, Prompt};
+use crate::bench::prompts::{self, BuiltIn, Prompt};
 use crate::bench::table;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<()> {
     if args.streams.contains(&0) || args.repeat == 0 {
         bail!("--streams and --repeat must be 1 or more");
     }
-    let prompts = Arc::new(prompts::load(args.prompts.as_deref())?);
+    let prompts = Arc::new(prompts::load(args.prompts.as_deref(), BuiltIn::Bench)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = runtime.block_on(row::rows(&args.url, args.api_key.as_deref()))?;
     for row in rows.iter().filter(|row| row.speculative != Some(true)) {

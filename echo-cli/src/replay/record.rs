@@ -40,7 +40,7 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
         vocab: Arc::clone(&loaded.tokenizer) as _,
     };
     let mut engine = Engine::new(parts, limits, Options::default())?;
-    let prompts = prompts::load(args.prompts.as_deref())?;
+    let prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Bench)?;
     let template = loaded.template()?;
     let bar = ProgressBar::new(prompts.len() as u64).with_style(
         ProgressStyle::with_template("recording {bar:30} {pos}/{len} texts {elapsed}")

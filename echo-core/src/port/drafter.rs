@@ -32,6 +32,7 @@ impl Children {
     }
 
     /// Proposes `token` after `parent`.
+    #[inline]
     pub fn push(&mut self, parent: usize, token: Token, log_prob: f32) {
         self.parent.push(parent as u32);
         self.token.push(token);
