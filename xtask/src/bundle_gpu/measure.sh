@@ -15,14 +15,16 @@
 #   machine        device, driver, clocks, commit of the bundle
 #   conformance    every operation against its reference, and row purity              100 s
 #   episodes       tiny models, plain against drafted under every policy, to the bit   40 s
-#   memcheck       the same under compute-sanitizer, where it is found                 75 s
-#   racecheck      likewise, for races in shared memory                                75 s
+#   memcheck       the same under compute-sanitizer, where it is found                 60 s
+#   racecheck      likewise, for races in shared memory                                60 s
 #   kernels        Llama-3.1-8B shape, BF16: one row against the bound by bytes,       100 s
 #                  1 to 256 rows against one row, products of 256 rows; the 135M shape as graphs
 #                  and launched one by one
 #   cublas         the products of 256 rows by PyTorch, where Python has it             30 s
 #   exactness      the default model, plain against drafted, 1 to 256 requests:        150 s
 #                  every text must be the same; tokens per second and shares of a step
+#   transformers   plain and assisted generation by Hugging Face transformers on the    55 s
+#                  same questions, where Python has it
 #
 # Not measured, because it does not exist yet: numerics without the guarantee.
 set -u
@@ -89,9 +91,9 @@ part conformance 100 "$here/echo/conformance" --test-threads=1 --nocapture
 part episodes 40 "$here/echo/episodes" --test-threads=1 --nocapture on_a_device
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null); then
     some=(add embed gather_rows rms_norm rope_store silu_mul linear topk_logprob)
-    part memcheck 75 "$sanitizer" --tool memcheck --error-exitcode 9 \
+    part memcheck 60 "$sanitizer" --tool memcheck --error-exitcode 9 \
         "$here/echo/conformance" --test-threads=1 "${some[@]}"
-    part racecheck 75 "$sanitizer" --tool racecheck --error-exitcode 9 \
+    part racecheck 60 "$sanitizer" --tool racecheck --error-exitcode 9 \
         "$here/echo/conformance" --test-threads=1 rms_norm silu_mul topk_logprob
 else
     say 'memcheck, racecheck: skipped, there is no compute-sanitizer'
@@ -108,8 +110,16 @@ if ls "$ECHO_MODEL_DIR"/*.gguf > /dev/null 2>&1; then
 else
     say 'exactness: skipped, there is no model (cargo xtask bundle-gpu --model)'
 fi
+model=$(ls "$ECHO_MODEL_DIR"/*.gguf 2> /dev/null | head -n 1)
+if [ -z "$model" ]; then
+    say 'transformers: skipped, there is no model'
+elif python3 -c 'import torch, transformers, gguf; assert torch.cuda.is_available()' 2> /dev/null; then
+    part transformers 55 python3 "$here/transformers_peer.py" "$model" "$here/questions.jsonl"
+else
+    say 'transformers: skipped, Python lacks it, gguf, or PyTorch with CUDA'
+fi
 
-grep -h 'bandwidth\|sequences x\|launched\|products\|cuBLAS' "$results"/kernels.txt "$results"/cublas.txt \
-    2> /dev/null | tee -a "$summary"
+grep -h 'bandwidth\|sequences x\|launched\|products\|cuBLAS\|^transformers' \
+    "$results"/{kernels,cublas,transformers}.txt 2> /dev/null | tee -a "$summary"
 say "took $SECONDS s in all"
 exit $failed

@@ -15,6 +15,9 @@ use crate::flags::BundleGpu;
 use crate::{fetch, nvrtc};
 
 const SCRIPT: &str = include_str!("measure.sh");
+/// What the script runs beside the program: another engine, on the same questions.
+const PEER: &str = include_str!("transformers_peer.py");
+const QUESTIONS: &str = include_str!("../../../echo-cli/prompts/builtin.jsonl");
 /// Devices whose images are carried: A100, H100 and H200, B200, and the RTX 50 series.
 const ARCHS: [&str; 4] = ["sm_80", "sm_90", "sm_100", "sm_120"];
 /// Bytes of a folder that is easily carried, the model not counted.
@@ -96,6 +99,8 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 fn write_script(out: &Path) -> Outcome {
     let script = out.join("measure.sh");
     fs::write(&script, SCRIPT)?;
+    fs::write(out.join("transformers_peer.py"), PEER)?;
+    fs::write(out.join("questions.jsonl"), QUESTIONS)?;
     #[cfg(unix)]
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(())
