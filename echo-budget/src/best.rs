@@ -62,14 +62,15 @@ fn count(costs: &[u32], bar: u32) -> usize {
 pub(crate) fn winners(keys: &mut [u64], k: usize) -> &[u64] {
     let k = k.min(keys.len());
     let losers = keys.len() - k;
-    if k == 0 || losers == 0 {
-    } else if k <= FEW {
-        select_few(keys, k, |a, b| a < b);
-    } else if losers <= FEW {
-        select_few(keys, losers, |a, b| a > b);
-        keys.reverse();
-    } else {
-        keys.select_nth_unstable(k - 1);
+    if k > 0 && losers > 0 {
+        if k <= FEW {
+            select_few(keys, k, |a, b| a < b);
+        } else if losers <= FEW {
+            select_few(keys, losers, |a, b| a > b);
+            keys.reverse();
+        } else {
+            keys.select_nth_unstable(k - 1);
+        }
     }
     &keys[..k]
 }
@@ -78,14 +79,14 @@ pub(crate) fn winners(keys: &mut [u64], k: usize) -> &[u64] {
 /// keys are dismissed by one comparison.
 fn select_few(keys: &mut [u64], k: usize, precedes: impl Fn(u64, u64) -> bool) {
     for i in 1..keys.len() {
-        let last = i.min(k);
-        if last == k {
+        let mut at = i;
+        if i >= k {
             if !precedes(keys[i], keys[k - 1]) {
                 continue;
             }
-            keys.swap(i, k - 1);
+            at = k - 1;
+            keys.swap(i, at);
         }
-        let mut at = if last == k { k - 1 } else { i };
         while at > 0 && precedes(keys[at], keys[at - 1]) {
             keys.swap(at, at - 1);
             at -= 1;

@@ -19,6 +19,7 @@
 use crate::best::winners;
 use crate::ranking::{Level, OUT, Ranking, cost, node, score};
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
+use std::cell::RefCell;
 
 /// Size of a tree, and what a level must bring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,9 +40,16 @@ pub struct DeltaError(pub f32);
 #[derive(Clone, Debug)]
 pub struct OptTree {
     params: OptTreeParams,
-    ranking: Ranking,
+    scratch: Scratch,
     /// Whether the last level of a root's sequence that counts was met.
     ended: Vec<bool>,
+    /// The gate's.
+    looking: RefCell<Scratch>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    ranking: Ranking,
     /// Keys of one sequence that lost their places.
     lost: Vec<u64>,
 }
@@ -52,8 +60,37 @@ impl OptTree {
         if !(params.delta.is_finite() && params.delta >= 0.0) {
             return Err(DeltaError(params.delta));
         }
-        let (ended, lost) = (Vec::new(), Vec::new());
-        Ok(OptTree { params, ranking: Ranking::default(), ended, lost })
+        let (scratch, looking) = (Scratch::default(), RefCell::default());
+        Ok(OptTree { params, scratch, ended: Vec::new(), looking })
+    }
+}
+
+impl OptTreeParams {
+    /// Whether a level raises the expected length by more than `delta`. All above it must be in the
+    /// running.
+    fn grows(
+        self,
+        tree: SuperTreeView<'_>,
+        Level { ranking, depth, root, nodes }: Level<'_>,
+        lost: &mut Vec<u64>,
+    ) -> bool {
+        let scores = |depth| &tree.score[ranking.family(tree, depth, root)];
+        let above = (1..depth).map(scores);
+        // The best new node alone may be worth more than the one it takes the place of.
+        let best = scores(depth).iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
+        let surplus = best.exp() - self.delta;
+        if surplus > 0.0 {
+            if above.clone().map(<[f32]>::len).sum::<usize>() < self.n {
+                return true;
+            }
+            let bar = surplus.ln();
+            let ahead = above.map(|scores| scores.iter().filter(|&&score| score >= bar).count());
+            if ahead.sum::<usize>() < self.n {
+                return true;
+            }
+        }
+        let keys = ranking.gather(tree, root, depth);
+        growth(keys, nodes.start, self.n, lost) > self.delta
     }
 }
 
@@ -71,29 +108,21 @@ fn growth(keys: &mut [u64], newest: usize, n: usize, lost: &mut Vec<u64>) -> f32
     gained - winners(lost, displaced).iter().map(chance).sum::<f32>()
 }
 
-/// The sum of the `n` greatest path probabilities of the levels of `seq` down to `depth`.
-fn expected(tree: SuperTreeView<'_>, depth: usize, seq: u32, n: usize) -> f32 {
-    let nodes = || (1..=depth).flat_map(|depth| tree.family(depth, seq));
-    let ahead = |a: f32, i: usize, b: f32, j: usize| a > b || (a == b && i < j);
-    let is_chosen = |&j: &usize| {
-        let better = nodes().filter(|&i| ahead(tree.score[i], i, tree.score[j], j));
-        better.take(n).count() < n
-    };
-    nodes().filter(is_chosen).map(|i| tree.score[i].min(0.0).exp()).sum()
-}
-
 impl Gate for OptTree {
     fn looks_at(&self, depth: usize) -> bool {
         depth > 0
     }
 
     fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
-        let OptTreeParams { n, delta } = self.params;
-        let (depth, first) = (frontier.depth(), frontier.nodes().start);
-        for (seq, own) in frontier.seqs() {
-            let of = |depth| expected(frontier.tree, depth, seq, n);
-            if of(depth) - of(depth - 1) <= delta {
-                own.for_each(|i| keep.narrow(i - first, 0));
+        let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
+        let Scratch { ranking, lost } = &mut *self.looking.borrow_mut();
+        ranking.read(tree);
+        for (seq, nodes) in frontier.seqs() {
+            let root = ranking.root_of(seq);
+            ranking.index(tree, depth);
+            let level = Level { ranking, depth, root, nodes: nodes.clone() };
+            if !self.params.grows(tree, level, lost) {
+                nodes.for_each(|n| keep.narrow(n - first, 0));
             }
         }
     }
@@ -101,38 +130,26 @@ impl Gate for OptTree {
 
 impl Solver for OptTree {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
-        let OptTreeParams { n, delta } = self.params;
-        let roots = tree.roots();
-        let free = budget.rows.saturating_sub(roots);
-        let most = n.min(budget.tree_max);
-        if free == 0 || most == 0 {
+        let n = self.params.n.min(budget.tree_max);
+        let free = budget.rows.saturating_sub(tree.roots());
+        if free == 0 || n == 0 {
             return;
         }
-        self.ranking.read(tree);
+        let params = OptTreeParams { n, ..self.params };
+        let Scratch { ranking, lost } = &mut self.scratch;
         self.ended.clear();
-        self.ended.resize(roots, false);
-        let (ended, lost, ln_delta) = (&mut self.ended, &mut self.lost, delta.ln());
-        self.ranking.thin_out(tree, |Level { ranking, depth, root, nodes }| {
+        self.ended.resize(tree.roots(), false);
+        let ended = &mut self.ended;
+        ranking.read(tree);
+        ranking.thin_out(tree, |level| {
+            let root = level.root;
             if ended[root] {
-                ranking.costs()[nodes].fill(OUT);
-                return;
+                level.ranking.costs()[level.nodes].fill(OUT);
+            } else {
+                ended[root] = !params.grows(tree, level, lost);
             }
-            // The best new node alone may be worth more than the one it takes the place of.
-            let scores = |depth| &tree.score[ranking.family(tree, depth, root)];
-            let best = scores(depth).iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
-            let above = (1..depth).map(scores);
-            if best > ln_delta && above.clone().map(<[f32]>::len).sum::<usize>() < most {
-                return;
-            }
-            let bar = (best.exp() - delta).ln();
-            let ahead = above.map(|scores| scores.iter().filter(|&&score| score >= bar).count());
-            if bar <= 0.0 && ahead.sum::<usize>() < most {
-                return;
-            }
-            let keys = ranking.gather(tree, root, depth);
-            ended[root] = growth(keys, nodes.start, most, lost) <= delta;
         });
-        for &key in &*self.ranking.best_within(tree, free, |_| most) {
+        for &key in &*ranking.best_within(tree, free, |_| n) {
             plan.keep(node(key));
         }
     }

@@ -202,20 +202,12 @@ impl Ranking {
     }
 
     /// Finds the sequences in levels 1 to `depth`, where that was not done before.
-    fn index(&mut self, tree: SuperTreeView<'_>, depth: usize) {
+    pub(crate) fn index(&mut self, tree: SuperTreeView<'_>, depth: usize) {
         let roots = tree.roots();
         while roots > 0 && self.starts.len() < depth * roots {
-            let level = tree.level(self.starts.len() / roots + 1);
-            let (mut at, mut len) = (level.start, 0);
-            for &seq in &tree.seq[..roots] {
-                self.starts.push(at as u32);
-                // Mostly a sequence has as many nodes as the one before it.
-                let owns = |n: usize| n < level.end && tree.seq[n] == seq;
-                if !(len > 0 && owns(at + len - 1) && !owns(at + len)) {
-                    len = tree.run(seq, at..level.end).len();
-                }
-                at += len;
-            }
+            let depth = self.starts.len() / roots + 1;
+            let families = tree.families_of(depth, 0..roots);
+            self.starts.extend(families.map(|nodes| nodes.start as u32));
         }
     }
 

@@ -20,7 +20,6 @@
 use crate::ranking::{Level, OUT, Ranking, node};
 use crate::width::Width;
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
-use std::ops::Range;
 
 /// Size of a tree, and how much less likely a node may be than its level's best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,11 +65,15 @@ impl Talon {
     }
 }
 
+/// Sequences that the gate looks at in one walk.
+const AT_ONCE: usize = 64;
+
 impl Talon {
-    /// Whether a node of one level, whose best score is `best`, is in the tree. The first level
+    /// The score from which on a node is in the tree, by the scores of its level. The first level
     /// always is.
-    fn is_near(&self, depth: usize, score: f32, best: f32) -> bool {
-        depth <= 1 || score >= best + self.params.mu.ln()
+    fn bar(&self, depth: usize, scores: &[f32]) -> f32 {
+        let best = || scores.iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
+        if depth <= 1 { f32::NEG_INFINITY } else { best() + self.params.mu.ln() }
     }
 }
 
@@ -81,20 +84,22 @@ impl Gate for Talon {
 
     fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
         let (tree, first) = (frontier.tree, frontier.nodes().start);
-        let best = |nodes: Range<usize>| {
-            tree.score[nodes].iter().copied().fold(f32::NEG_INFINITY, f32::max)
-        };
-        for (seq, own) in frontier.seqs() {
-            let mut size = 0;
+        for from in (0..tree.roots()).step_by(AT_ONCE) {
+            let roots = from..tree.roots().min(from + AT_ONCE);
+            let mut sizes = [0; AT_ONCE];
             for depth in 1..=frontier.depth() {
-                let nodes = tree.family(depth, seq);
-                let best = best(nodes.clone());
-                size += nodes.filter(|&n| self.is_near(depth, tree.score[n], best)).count();
+                for (size, nodes) in sizes.iter_mut().zip(tree.families_of(depth, roots.clone())) {
+                    let bar = self.bar(depth, &tree.score[nodes.clone()]);
+                    *size += tree.score[nodes].iter().filter(|&&score| score >= bar).count();
+                }
             }
-            let best = best(own.clone());
-            for n in own {
-                if size >= self.params.n || !self.is_near(frontier.depth(), tree.score[n], best) {
-                    keep.narrow(n - first, 0);
+            let families = tree.families_of(frontier.depth(), roots);
+            for (size, nodes) in sizes.into_iter().zip(families) {
+                let bar = self.bar(frontier.depth(), &tree.score[nodes.clone()]);
+                for n in nodes {
+                    if size >= self.params.n || tree.score[n] < bar {
+                        keep.narrow(n - first, 0);
+                    }
                 }
             }
         }

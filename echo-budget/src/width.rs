@@ -46,14 +46,14 @@ impl Width {
     ) -> usize {
         let nodes = &mut costs[level.clone()];
         let best = nodes.iter().fold(OUT, |best, &cost| best.min(cost));
+        if best == OUT {
+            return 0;
+        }
         let (bar, most) = match self {
             Width::One => (OUT - 1, 1),
             Width::Most(k) => (OUT - 1, k),
             Width::Ratio { mu, most } => ((f32::from_bits(best) - mu.ln()).to_bits(), most),
         };
-        if best == OUT {
-            return 0;
-        }
         let mut n = 0;
         for cost in &mut *nodes {
             let stays = *cost <= bar;

@@ -6,7 +6,7 @@ use echo_budget::{
     Between, CostTable, Echo, EchoParams, Exact, Goodput, GoodputParams, OptTree, OptTreeParams,
     Sample, Survival, Talon, TalonParams, TopN, TopNParams, Uniform, Width,
 };
-use echo_core::{Budget, Load, Plan, SuperTreeView};
+use echo_core::{Budget, Gate, Keep, Load, Plan, SuperTreeView};
 use proptest::prelude::*;
 use std::cmp::Ordering;
 use testkit::{Batch, Policy, any_score, batch, budget, config, policy, solve};
@@ -68,25 +68,38 @@ fn naive_talon(tree: SuperTreeView<'_>, n: usize, mu: f32, free: usize) -> Plan 
     best_of(tree, pool, free)
 }
 
+/// Which nodes of the last level `gate` leaves open.
+fn open_after(gate: &dyn Gate, tree: SuperTreeView<'_>) -> Vec<bool> {
+    let mut keep = Keep::default();
+    keep.reset(tree.frontier().nodes().len());
+    (0..keep.len()).for_each(|i| keep.open(i, 2));
+    gate.narrow(tree.frontier(), Load::default(), &mut keep);
+    keep.as_slice().iter().map(|&children| children > 0).collect()
+}
+
+/// The sum of the `n` greatest path probabilities.
+fn expected(tree: SuperTreeView<'_>, levels: &[Vec<usize>], n: usize) -> f64 {
+    let mut nodes = levels.concat();
+    nodes.sort_by(by_rank(tree.score));
+    nodes.iter().take(n).map(|&node| f64::from(tree.score[node]).exp()).sum()
+}
+
 /// OPT-Tree's trees, one after another; nothing where a level's growth is too near `delta` to tell.
 fn naive_opt_tree(tree: SuperTreeView<'_>, n: usize, delta: f32, free: usize) -> Option<Plan> {
     let mut pool = Vec::new();
     for root in 0..tree.roots() {
-        let (mut nodes, mut expected) = (Vec::new(), 0.0);
-        for level in own_levels(tree, root) {
-            nodes.extend(level);
-            nodes.sort_by(by_rank(tree.score));
-            nodes.truncate(n);
-            let before = expected;
-            expected = nodes.iter().map(|&node| f64::from(tree.score[node]).exp()).sum();
-            let growth = expected - before - f64::from(delta);
-            if growth.abs() < 1e-5 {
-                return None;
-            }
-            if growth < 0.0 {
-                break;
-            }
+        let levels = own_levels(tree, root);
+        let surplus = |depth: usize| {
+            let of = |depth| expected(tree, &levels[..depth], n);
+            of(depth) - of(depth - 1) - f64::from(delta)
+        };
+        if (1..=levels.len()).any(|depth| surplus(depth).abs() < 1e-5) {
+            return None;
         }
+        let last = (1..=levels.len()).find(|&depth| surplus(depth) < 0.0);
+        let mut nodes = levels[..last.unwrap_or(levels.len())].concat();
+        nodes.sort_by(by_rank(tree.score));
+        nodes.truncate(n);
         pool.extend(nodes);
     }
     Some(best_of(tree, pool, free))
@@ -180,6 +193,38 @@ proptest! {
         if let Some(plan) = naive_opt_tree(tree, most, ratio, free) {
             let params = OptTreeParams { n, delta: ratio };
             prop_assert_eq!(solve(&mut OptTree::new(params).unwrap(), tree, budget), plan);
+        }
+    }
+
+    #[test]
+    fn talon_and_opt_tree_close_what_they_say(
+        batch in batch(16, any_score()),
+        Policy { n, ratio, .. } in policy(),
+    ) {
+        let tree = batch.in_order();
+        let opt_tree = OptTree::new(OptTreeParams { n, delta: ratio }).unwrap();
+        let talon = Talon::new(TalonParams { n, mu: ratio }).unwrap();
+        for depth in 1..tree.view().levels() {
+            let tree = tree.view().up_to(depth);
+            let (cut, thin) = (open_after(&opt_tree, tree), open_after(&talon, tree));
+            for root in 0..tree.roots() {
+                let levels = own_levels(tree, root);
+                let growth = expected(tree, &levels, n) - expected(tree, &levels[..depth - 1], n);
+                let near = |above: usize, node: usize| {
+                    let best = levels[above].first().map_or(0.0, |&best| tree.score[best]);
+                    above == 0 || tree.score[node] >= best + ratio.ln()
+                };
+                let size: usize = (0..depth)
+                    .map(|above| levels[above].iter().filter(|&&node| near(above, node)).count())
+                    .sum();
+                for &node in &levels[depth - 1] {
+                    let in_level = node - tree.level(depth).start;
+                    if (growth - f64::from(ratio)).abs() > 1e-5 {
+                        prop_assert_eq!(cut[in_level], growth > f64::from(ratio), "opt-tree");
+                    }
+                    prop_assert_eq!(thin[in_level], size < n && near(depth - 1, node), "talon");
+                }
+            }
         }
     }
 

@@ -66,15 +66,33 @@ impl<'a> SuperTreeView<'a> {
         })
     }
 
-    /// The nodes of the sequence at place `seq` among `nodes`, which are of one level. Takes time
-    /// in proportion to the nodes before and in the run: for visits in order. See
-    /// [`family`](Self::family) for a search.
+    /// The nodes of level `depth` of consecutive sequences, those of `roots`: one range each, which
+    /// may be empty. One search, then a walk.
     #[inline]
-    pub fn run(&self, seq: u32, nodes: Range<usize>) -> Range<usize> {
-        let seqs = &self.seq[nodes.clone()];
-        let start = leading(seqs, |s| s < seq);
-        let len = leading(&seqs[start..], |s| s == seq);
-        nodes.start + start..nodes.start + start + len
+    pub fn families_of(
+        &self,
+        depth: usize,
+        roots: Range<usize>,
+    ) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let (tree, end, owners) = (*self, self.level(depth).end, &self.seq[roots]);
+        let mut at = owners.first().map_or(end, |&first| self.family(depth, first).start);
+        let mut len = 0;
+        owners.iter().map(move |&owner| {
+            // Mostly a sequence has as many nodes as the one before it.
+            let owns = |n: usize| n < end && tree.seq[n] == owner;
+            if !(len > 0 && owns(at + len - 1) && !owns(at + len)) {
+                len = tree.run(owner, at..end).len();
+            }
+            at += len;
+            at - len..at
+        })
+    }
+
+    /// The first nodes of `nodes`, which are of one level, if they are of the sequence at place
+    /// `seq`.
+    fn run(&self, seq: u32, nodes: Range<usize>) -> Range<usize> {
+        let len = leading(&self.seq[nodes.clone()], |s| s == seq);
+        nodes.start..nodes.start + len
     }
 
     /// The nodes of level `depth` that belong to the sequence at place `seq`.
@@ -175,6 +193,8 @@ mod tests {
         let frontier = tree.frontier();
         assert_eq!(frontier.depth(), 1);
         assert_eq!(frontier.seqs().collect::<Vec<_>>(), [(0, 2..4), (2, 4..5)]);
+        assert_eq!(tree.families_of(1, 0..2).collect::<Vec<_>>(), [2..4, 4..5]);
+        assert_eq!(tree.families_of(1, 1..2).collect::<Vec<_>>(), [4..5]);
         assert_eq!((tree.len(), tree.levels(), tree.roots()), (5, 2, 2));
     }
 
@@ -191,6 +211,7 @@ mod tests {
         let shape = |depth: usize| (tree.up_to(depth).len(), tree.up_to(depth).levels());
         assert_eq!([0, 1, 2, 9].map(shape), [(1, 1), (2, 2), (3, 3), (3, 3)]);
         assert_eq!(tree.families(1).collect::<Vec<_>>(), [(3, 1..2)]);
+        assert_eq!(tree.families_of(1, 0..1).collect::<Vec<_>>(), [1..2]);
         assert_eq!([2, 3, 4].map(|seq| tree.family(1, seq)), [1..1, 1..2, 2..2]);
     }
 }

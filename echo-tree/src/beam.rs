@@ -5,9 +5,9 @@ use echo_core::{Frontier, Keep};
 /// Opens, for each sequence, the `beam` best nodes of the frontier for `width` children each and
 /// closes the others.
 ///
-/// Best is highest score, ties by lowest index; NaN ranks below −∞. `depth_cap[seq]` is the deepest
-/// level the sequence at place `seq` may draft, so a node at that depth or beyond stays closed: the
-/// engine derives it from the tokens and the context the sequence has left.
+/// Best is highest score, ties by lowest index. `depth_cap[seq]` is the deepest level the sequence
+/// at place `seq` may draft, so a node at that depth or beyond stays closed: the engine derives it
+/// from the tokens and the context the sequence has left.
 ///
 /// Panics if `depth_cap` doesn't cover the places in the frontier.
 pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32], keep: &mut Keep) {
@@ -16,7 +16,6 @@ pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32]
     if width == 0 {
         return;
     }
-    let score = frontier.tree.score;
     for (seq, nodes) in frontier.seqs() {
         if frontier.depth() >= depth_cap[seq as usize] as usize {
             continue;
@@ -28,8 +27,11 @@ pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32]
         let mut left = beam;
         while left > 0 {
             let closed = nodes.clone().filter(|&n| keep.children(n - first) == 0);
-            let (best, n_best) = best(closed, score, left.min(FEW));
-            best[..n_best].iter().for_each(|&n| keep.open(n - first, width as u32));
+            let rank =
+                |n: usize| u64::from(frontier.tree.score[n].abs().to_bits()) << 32 | n as u64;
+            let (best, n_best) = best(closed.map(rank), left.min(FEW));
+            let chosen = best[..n_best].iter().map(|&rank| rank as u32 as usize);
+            chosen.for_each(|n| keep.open(n - first, width as u32));
             left -= n_best;
         }
     }
@@ -38,28 +40,23 @@ pub fn open(frontier: Frontier<'_>, width: usize, beam: usize, depth_cap: &[u32]
 /// Nodes that are picked in one pass over a sequence's.
 const FEW: usize = 16;
 
-/// The `k` best of `nodes`, which are at least as many and ascend: a list in order, into which few
-/// have to be inserted.
-fn best(nodes: impl Iterator<Item = usize>, score: &[f32], k: usize) -> ([usize; FEW], usize) {
-    let (mut best, mut len) = ([0; FEW], 0);
-    for n in nodes {
-        if len == k && !is_better(score[n], score[best[k - 1]]) {
+/// The least `k > 0` of `ranks`, which are at least as many: a list in order, into which few have
+/// to be inserted.
+fn best(ranks: impl Iterator<Item = u64>, k: usize) -> ([u64; FEW], usize) {
+    let (mut best, mut len) = ([u64::MAX; FEW], 0);
+    for rank in ranks {
+        if rank > best[k - 1] {
             continue;
         }
-        let mut at = if len < k { len } else { k - 1 };
+        let mut at = len.min(k - 1);
         len = at + 1;
-        while at > 0 && is_better(score[n], score[best[at - 1]]) {
+        while at > 0 && rank < best[at - 1] {
             best[at] = best[at - 1];
             at -= 1;
         }
-        best[at] = n;
+        best[at] = rank;
     }
     (best, len)
-}
-
-/// Whether score `a` ranks above `b`.
-fn is_better(a: f32, b: f32) -> bool {
-    a > b || (b.is_nan() && !a.is_nan())
 }
 
 #[cfg(test)]
@@ -73,7 +70,7 @@ mod tests {
           2 -1.5
           3 -1.5
         seq 2: 8
-          4 NaN
+          4 -9.5
           5 -inf
           6 -9
         seq 3: 9
@@ -88,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_best_of_each_sequence_open() {
-        // Siblings stand best first, so seq 2 reads −9, −∞, NaN.
+        // Siblings stand best first, so seq 2 reads −9, −9.5, −∞.
         check(2, [5; 4], [3, 3, 0, 3, 3, 0, 3]);
         check(1, [5; 4], [3, 0, 0, 3, 0, 0, 3]);
         check(0, [5; 4], [0; 7]);

@@ -93,14 +93,10 @@ const AT_ONCE: usize = 64;
 /// How many drafted nodes the plan keeps of the sequence of root `first` and those of the next.
 fn drafted_from(tree: SuperTreeView<'_>, plan: &Plan, first: usize) -> [usize; AT_ONCE] {
     let mut counts = [0; AT_ONCE];
-    let seqs = &tree.seq[first..tree.roots()];
+    let roots = first..tree.roots().min(first + AT_ONCE);
     for depth in 1..tree.levels() {
-        let mut nodes = tree.level(depth);
-        nodes.start = tree.family(depth, seqs[0]).start;
-        for (count, &seq) in counts.iter_mut().zip(seqs) {
-            let run = tree.run(seq, nodes.clone());
-            nodes.start = run.end;
-            *count += plan.count(run);
+        for (count, nodes) in counts.iter_mut().zip(tree.families_of(depth, roots.clone())) {
+            *count += plan.count(nodes);
         }
     }
     counts

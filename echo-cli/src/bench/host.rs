@@ -1,11 +1,10 @@
-//! Layer 1: what gate, solver and pack cost on the host, without a device.
+//! Layer 1: what a step's policies cost on the host, without a device.
 
 use super::table;
 use crate::known::Known;
 use crate::registry;
 use echo_core::sampling::philox;
 use echo_core::{Budget, Children, Gate, Keep, Limits, Load, Plan, Solver};
-use echo_gate::{Sparse, SparseParams, Threshold};
 use echo_runtime::Profile;
 use echo_tree::{Packed, SeqRows, SuperTree, check_plan, open};
 use serde::Serialize;
@@ -14,28 +13,30 @@ use std::time::{Duration, Instant};
 /// Candidates of one sequence: 4 + 4 levels of 15.
 const CANDIDATES: usize = 64;
 const RUNS: usize = 1000;
-const SOLVERS: [&str; 10] = [
-    "uniform",
-    "topn:32",
-    "opt-tree:32",
-    "talon:32",
-    "tetris:3",
-    "dcut",
-    "ema",
-    "echo",
-    "goodput",
-    "goodput+fair:16",
+/// Solvers with the gates that go with them.
+const POLICIES: [(&str, &str); 10] = [
+    ("uniform", SPARSE),
+    ("topn:32", SPARSE),
+    ("opt-tree:32", "opt-tree:32"),
+    ("talon:32", "talon:32"),
+    ("tetris:3", SPARSE),
+    ("dcut", SPARSE),
+    ("ema", "ema"),
+    ("echo", SPARSE),
+    ("goodput", SPARSE),
+    ("goodput+fair:16", SPARSE),
 ];
+const SPARSE: &str = "sparse:1=0.05,4=0.001";
 
 /// Times at one size.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Host {
     solver: &'static str,
     seqs: usize,
-    /// Gate and solver.
+    /// The gate at every depth it looks at, and the solver.
     policy: Percentiles,
-    /// Laying the plan out as rows, too.
-    with_pack: Percentiles,
+    /// With opening each level, and laying the plan out as rows.
+    with_engine: Percentiles,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -56,21 +57,23 @@ pub(crate) fn measure() -> Vec<Host> {
     let mut all = Vec::new();
     for seqs in [1, 8, 64, 256] {
         let mut scene = Scene::new(seqs);
-        for name in SOLVERS {
-            let mut solver = solver(name, &limits(seqs));
-            let (policy, with_pack) = (0..RUNS).map(|_| scene.run(solver.as_mut())).unzip();
-            let (policy, with_pack) = (Percentiles::of(policy), Percentiles::of(with_pack));
-            all.push(Host { solver: name, seqs, policy, with_pack });
+        for (name, gate) in POLICIES {
+            let (gate, mut solver) = policy(gate, name, &limits(seqs));
+            let mut run = || scene.run(gate.as_ref(), solver.as_mut());
+            let (policy, with_engine) = (0..RUNS).map(|_| run()).unzip();
+            let (policy, with_engine) = (Percentiles::of(policy), Percentiles::of(with_engine));
+            all.push(Host { solver: name, seqs, policy, with_engine });
         }
     }
     all
 }
 
-/// A solver by its name, on a table that bends at 64 rows.
-fn solver(name: &str, limits: &Limits) -> Box<dyn Solver> {
+/// A gate and a solver by their names, on a table that bends at 64 rows.
+fn policy(gate: &str, solver: &str, limits: &Limits) -> (Box<dyn Gate>, Box<dyn Solver>) {
     let point = |rows, us| Profile { rows, kv_len: 64, time: Duration::from_micros(us) };
     let known = Known::new(&[point(64, 1000), point(65, 1002)], &[], &[], None).expect("times");
-    registry::solver(name, limits, Some(&known)).expect("a known name")
+    let gate = registry::gate(gate, Some(&known)).expect("a known name");
+    (gate, registry::solver(solver, limits, Some(&known)).expect("a known name"))
 }
 
 fn limits(seqs: usize) -> Limits {
@@ -90,7 +93,6 @@ fn limits(seqs: usize) -> Limits {
 /// A drafted super-tree and the buffers of a step.
 struct Scene {
     tree: SuperTree,
-    gate: Sparse,
     keep: Keep,
     plan: Plan,
     packed: Packed,
@@ -129,9 +131,7 @@ impl Scene {
         }
         let rows = 4 * seqs;
         let load = Load { n_seqs: seqs, rows_free: rows, kv_len: 64, ..Load::default() };
-        let thresholds = vec![Threshold { depth: 5, tau: 0.05 }];
         Scene {
-            gate: Sparse::new(SparseParams { thresholds }).expect("in range"),
             keep,
             plan: Plan::with_capacity(limits.nodes_max()),
             packed: Packed::new(&limits),
@@ -142,15 +142,25 @@ impl Scene {
         }
     }
 
-    /// Microseconds of one look of the gate and one plan, and of that with one pack.
-    fn run(&mut self, solver: &mut dyn Solver) -> (f64, f64) {
+    /// Microseconds of the gate's looks and one plan, and of that with opening the levels and one
+    /// pack.
+    fn run(&mut self, gate: &dyn Gate, solver: &mut dyn Solver) -> (f64, f64) {
         let tree = self.tree.view();
         let start = Instant::now();
-        open(tree.frontier(), 4, 4, &self.depth_cap, &mut self.keep);
-        self.gate.narrow(tree.frontier(), self.budget.load, &mut self.keep);
+        let mut policy = Duration::ZERO;
+        for depth in 0..tree.levels() - 1 {
+            let frontier = tree.up_to(depth).frontier();
+            open(frontier, 4, 4, &self.depth_cap, &mut self.keep);
+            if gate.looks_at(depth) {
+                let asked = Instant::now();
+                gate.narrow(frontier, self.budget.load, &mut self.keep);
+                policy += asked.elapsed();
+            }
+        }
         self.plan.reset(tree.len(), tree.roots());
+        let asked = Instant::now();
         solver.choose(tree, self.budget, &mut self.plan);
-        let planned = start.elapsed();
+        policy += asked.elapsed();
         self.packed.begin(tree);
         let mut used = 0;
         for seq in 0..tree.roots() as u32 {
@@ -164,7 +174,7 @@ impl Scene {
             };
             used += self.packed.push_seq(tree, &self.plan, rows);
         }
-        let us = [planned, start.elapsed()].map(|time| time.as_secs_f64() * 1e6);
+        let us = [policy, start.elapsed()].map(|time| time.as_secs_f64() * 1e6);
         assert_eq!(check_plan(tree, &self.budget, &self.plan), Ok(()), "checked before it counts");
         us.into()
     }
@@ -172,14 +182,17 @@ impl Scene {
 
 /// Prints the times.
 pub(crate) fn print(host: &[Host]) {
-    println!("\nhost: gate and solver, and with pack, {CANDIDATES} candidates per request\n");
+    println!(
+        "\nhost: gate and solver, and with opening levels and pack, {CANDIDATES} candidates per \
+         request\n"
+    );
     let cells = |h: &Host| {
-        let times = [h.policy.p50_us, h.policy.p99_us, h.with_pack.p50_us, h.with_pack.p99_us];
         let names = [h.solver.to_owned(), h.seqs.to_string()];
-        names.into_iter().chain(times.map(|us| format!("{us:.1}"))).collect()
+        let times = [h.policy, h.with_engine].map(|of| [of.p50_us, of.p99_us]);
+        names.into_iter().chain(times.concat().iter().map(|us| format!("{us:.1}"))).collect()
     };
     let rows = host.iter().map(cells).collect::<Vec<_>>();
-    let head = ["solver", "requests", "p50 µs", "p99 µs", "packed p50", "packed p99"];
+    let head = ["solver", "requests", "p50 µs", "p99 µs", "with engine p50", "p99 µs"];
     table::print(&head, &rows);
 }
 
