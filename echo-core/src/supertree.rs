@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(frontier.depth(), 1);
         assert_eq!(frontier.seqs().collect::<Vec<_>>(), [(0, 2..4), (2, 4..5)]);
         assert_eq!(tree.families_of(1, 0..2).collect::<Vec<_>>(), [2..4, 4..5]);
-        assert_eq!(tree.families_of(1, 1..2).collect::<Vec<_>>(), [4..5]);
+        assert!(tree.families_of(1, 1..2).eq(std::iter::once(4..5)));
         assert_eq!((tree.len(), tree.levels(), tree.roots()), (5, 2, 2));
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let shape = |depth: usize| (tree.up_to(depth).len(), tree.up_to(depth).levels());
         assert_eq!([0, 1, 2, 9].map(shape), [(1, 1), (2, 2), (3, 3), (3, 3)]);
         assert_eq!(tree.families(1).collect::<Vec<_>>(), [(3, 1..2)]);
-        assert_eq!(tree.families_of(1, 0..1).collect::<Vec<_>>(), [1..2]);
+        assert!(tree.families_of(1, 0..1).eq(std::iter::once(1..2)));
         assert_eq!([2, 3, 4].map(|seq| tree.family(1, seq)), [1..1, 1..2, 2..2]);
     }
 }

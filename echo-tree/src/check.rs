@@ -77,11 +77,11 @@ pub fn check_plan(
     if rows > budget.rows {
         return Err(PlanFault::OverBudget { rows, budget: budget.rows });
     }
-    let drafted = (0..tree.roots()).step_by(AT_ONCE).flat_map(|first| {
+    let mut drafted = (0..tree.roots()).step_by(AT_ONCE).flat_map(|first| {
         let counts = drafted_from(tree, plan, first);
         (first..tree.roots()).zip(counts)
     });
-    match drafted.into_iter().find(|&(_, nodes)| nodes > budget.tree_max) {
+    match drafted.find(|&(_, nodes)| nodes > budget.tree_max) {
         Some((root, nodes)) => Err(PlanFault::OverTree { root, nodes, tree_max: budget.tree_max }),
         None => Ok(()),
     }
