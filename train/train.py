@@ -212,7 +212,7 @@ def arguments():
     p.add_argument("--out", type=Path, required=True, help="folder of the head")
     p.add_argument("--start", type=Path, help="begin with the weights of this head")
     p.add_argument("--draft-vocab", type=int, default=8192)
-    p.add_argument("--entries", type=int, default=4, help="entries fed back in training")
+    p.add_argument("--entries", type=int, default=5, help="entries fed back in training")
     p.add_argument("--epochs", type=float, default=2.0)
     p.add_argument("--rows", type=int, default=4096, help="rows of one batch")
     p.add_argument("--lr", type=float, default=1.5e-3)
