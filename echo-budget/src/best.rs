@@ -1,5 +1,7 @@
 //! The least `k` of many numbers.
 
+use crate::ranking::{OUT, key};
+
 /// Up to so many winners are found by insertion.
 const FEW: usize = 8;
 /// Costs that are looked at to guess where the `k`-th lies.
@@ -7,34 +9,28 @@ const SAMPLES: usize = 128;
 /// Costs that are dismissed together.
 const BLOCK: usize = 16;
 
-/// Leaves in `best` the keys of the least `k` of `costs` below `out`, ties to the lowest index, in
-/// no order; fewer if there are fewer. A key is the cost above its index.
+/// Leaves in `best` the keys of the least `k` of `costs` in the running, ties to the lowest index,
+/// in no order; fewer if there are fewer.
 ///
 /// A guess at the `k`-th cost is taken from a sample and checked by counting; then only what is not
 /// above it has to be copied and selected from. Both are much cheaper than to sort, or to select
 /// from everything.
-pub(crate) fn best_of(
-    costs: &[u32],
-    out: u32,
-    k: usize,
-    sample: &mut Vec<u32>,
-    best: &mut Vec<u64>,
-) {
+pub(crate) fn best_of(costs: &[u32], k: usize, sample: &mut Vec<u32>, best: &mut Vec<u64>) {
     best.clear();
-    let bar = bar(costs, out, k, sample);
+    let bar = bar(costs, k, sample);
     for (block, costs) in costs.chunks(BLOCK).enumerate() {
         if count(costs, bar) > 0 {
             let keys = (block * BLOCK..).zip(costs).filter(|&(_, &cost)| cost <= bar);
-            best.extend(keys.map(|(n, &cost)| u64::from(cost) << 32 | n as u64));
+            best.extend(keys.map(|(n, &cost)| key(cost, n)));
         }
     }
     let n = winners(best, k).len();
     best.truncate(n);
 }
 
-/// A cost, below `out`, that at least `k` of `costs` don't exceed, or all that are below `out`. If
+/// A cost that at least `k` of `costs`, or all in the running, don't exceed, and none out of it. If
 /// the sample is of use, not many more.
-fn bar(costs: &[u32], out: u32, k: usize, sample: &mut Vec<u32>) -> u32 {
+fn bar(costs: &[u32], k: usize, sample: &mut Vec<u32>) -> u32 {
     sample.clear();
     if costs.len() > 4 * SAMPLES && k < costs.len() {
         // Multiples of the golden ratio: evenly spread, and in step with no regular tree.
@@ -42,7 +38,7 @@ fn bar(costs: &[u32], out: u32, k: usize, sample: &mut Vec<u32>) -> u32 {
         sample.extend(places.map(|at| costs[((at * costs.len() as u64) >> 32) as usize]));
         sample.sort_unstable();
         let (mut at, mut step) = (k * SAMPLES / costs.len(), 1);
-        while at < SAMPLES && sample[at] < out {
+        while at < SAMPLES && sample[at] < OUT {
             if count(costs, sample[at]) >= k {
                 return sample[at];
             }
@@ -50,7 +46,7 @@ fn bar(costs: &[u32], out: u32, k: usize, sample: &mut Vec<u32>) -> u32 {
             step *= 2;
         }
     }
-    out - 1
+    OUT - 1
 }
 
 /// How many of `costs` don't exceed `bar`.
@@ -100,19 +96,24 @@ mod tests {
     use proptest::prelude::*;
 
     fn cost() -> impl Strategy<Value = u32> {
-        prop_oneof![0_u32..9, 0_u32..90_000, Just(u32::MAX)]
+        prop_oneof![0_u32..9, 0_u32..90_000, Just(OUT)]
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn the_best_are_those_a_sort_puts_first(
             costs in prop::collection::vec(cost(), 0..3000),
             k in 0_usize..3000,
         ) {
             let (mut sample, mut best) = (Vec::new(), Vec::new());
-            best_of(&costs, u32::MAX, k, &mut sample, &mut best);
+            best_of(&costs, k, &mut sample, &mut best);
             best.sort_unstable();
-            let keys = (0_u64..).zip(&costs).filter(|&(_, &cost)| cost < u32::MAX);
+            let keys = (0_u64..).zip(&costs).filter(|&(_, &cost)| cost < OUT);
             let mut sorted: Vec<u64> = keys.map(|(n, &cost)| u64::from(cost) << 32 | n).collect();
             sorted.sort_unstable();
             sorted.truncate(k);

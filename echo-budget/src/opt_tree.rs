@@ -117,9 +117,9 @@ impl Gate for OptTree {
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
         let Scratch { ranking, lost } = &mut *self.looking.borrow_mut();
         ranking.read(tree);
+        ranking.index(tree, depth);
         for (seq, nodes) in frontier.seqs() {
             let root = ranking.root_of(seq);
-            ranking.index(tree, depth);
             let level = Level { ranking, depth, root, nodes: nodes.clone() };
             if !self.params.grows(tree, level, lost) {
                 nodes.for_each(|n| keep.narrow(n - first, 0));

@@ -131,7 +131,7 @@ impl Ranking {
         // sequence's best. Where a few are crowded, their worse nodes leave the running; where many
         // are, it is cheaper to look at all sequences one by one.
         for _ in 0..ATTEMPTS {
-            best_of(&self.cost, OUT, k, &mut self.sample, &mut self.chosen);
+            best_of(&self.cost, k, &mut self.sample, &mut self.chosen);
             self.count_chosen(tree);
             let owned = self.owned.iter().enumerate();
             let crowded = owned.filter(|&(root, &n)| n as usize > most(root)).count();

@@ -72,7 +72,7 @@ impl Drafter for Guesses {
 
 /// An engine with `seqs` sequences that draft 4 levels of 4 nodes and more.
 fn engine(seqs: usize) -> Engine {
-    let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 8192) };
+    let limits = Limits { seqs_max: seqs, ..Limits::usual(seqs, 512) };
     let shape = TargetShape {
         vocab: VOCAB as usize,
         context_max: limits.context_max,

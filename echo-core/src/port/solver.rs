@@ -8,9 +8,9 @@ use crate::supertree::SuperTreeView;
 pub trait Solver: Send {
     /// Fills `plan`, which the engine has reset to the roots of `tree`.
     ///
-    /// The plan must be legal for any scores, NaN and infinities included: see [`Plan`]. The same
-    /// tree and budget give the same plan. May use scratch of its own, but allocates nothing once
-    /// it has seen a tree of this size.
+    /// The plan must be legal for any scores that a tree may have, −∞ included: see [`Plan`] and
+    /// [`SuperTreeView::score`]. The same tree and budget give the same plan. May use scratch of
+    /// its own, but allocates nothing once it has seen a tree of this size.
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan);
 }
 

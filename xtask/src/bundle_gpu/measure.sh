@@ -21,7 +21,7 @@
 #                  1 to 256 rows against one row, products of 256 rows; the 135M shape as graphs
 #                  and launched one by one
 #   cublas         the products of 256 rows by PyTorch, where Python has it             30 s
-#   exactness      the default model, plain against drafted, 1 to 256 requests:        150 s
+#   exactness      the default model, plain against drafted, 1 to 256 requests:        125 s
 #                  every text must be the same; tokens per second and shares of a step
 #   transformers   plain and assisted generation by Hugging Face transformers on the    55 s
 #                  same questions, where Python has it
@@ -105,7 +105,7 @@ else
     say 'cublas: skipped, there is no PyTorch with CUDA'
 fi
 if ls "$ECHO_MODEL_DIR"/*.gguf > /dev/null 2>&1; then
-    part exactness 150 "$here/echo/echo-llm" bench --backend cuda -c 1,16,64,256 -r 3 \
+    part exactness 125 "$here/echo/echo-llm" bench --backend cuda -c 1,16,64,256 -r 3 \
         --out "$results/bench"
 else
     say 'exactness: skipped, there is no model (cargo xtask bundle-gpu --model)'
