@@ -233,7 +233,7 @@ fn tokens_and_text_go_both_ways() {
 #[test]
 fn a_full_queue_turns_away_and_says_when_to_come_again() {
     let server =
-        Server::start(Setup { queue_max: 0, step: Duration::from_millis(20), ..Setup::usual() });
+        Server::start(Setup { queue_max: 0, step: Duration::from_millis(100), ..Setup::usual() });
     let body = json!({"prompt": "x", "max_tokens": 200, "stream": true, "n": 4});
     let mut socket = server.connect();
     socket.write_all(post("/v1/completions", &body.to_string()).as_bytes()).expect("it reads");
