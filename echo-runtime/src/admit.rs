@@ -41,9 +41,13 @@ pub(crate) fn admit(
 /// Who of those that wait is next: of the party with the fewest places, the most urgent, and of
 /// these the oldest.
 fn first(queue: &Queue, batch: &Batch) -> Option<usize> {
-    let rank = |sequence: &Sequence| {
+    // Neighbours are mostly of one party, whose places are counted once.
+    let mut counted: Option<(u16, usize)> = None;
+    let mut rank = |sequence: &Sequence| {
         let Request { party, priority, .. } = sequence.request;
-        (batch.n_live_of(party), priority, sequence.id)
+        let known = counted.filter(|&(of, _)| of == party);
+        let (_, n_live) = *counted.insert(known.unwrap_or_else(|| (party, batch.n_live_of(party))));
+        (n_live, priority, sequence.id)
     };
     (0..queue.len()).min_by_key(|&at| rank(&queue[at]))
 }
