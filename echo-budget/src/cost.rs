@@ -92,8 +92,8 @@ impl CostTable {
     /// A table of timed target forwards, timed draft passes (their `kv_len` plays no part; none at
     /// all makes drafting free) and the host's time per step.
     ///
-    /// Repeated samples are reduced to their median. Where the time falls as rows grow, which only
-    /// noise does, the points are levelled to their mean; jumps upwards stay.
+    /// Whatever disturbs a measurement only adds to it, so of repeated samples the least counts, and
+    /// rows are believed to take no longer than more rows do.
     pub fn from_samples(
         verify: &[Sample],
         draft: &[Sample],
@@ -233,32 +233,16 @@ impl Times<'_> {
 }
 
 impl Curve {
-    /// Medians by rows, levelled where they fall.
+    /// The least times by rows.
     fn fit(mut samples: Vec<(usize, f64)>) -> Self {
         samples.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let medians = samples.chunk_by(|a, b| a.0 == b.0).map(|same| {
-            let (low, high) = (same[(same.len() - 1) / 2], same[same.len() / 2]);
-            (low.0, f64::midpoint(low.1, high.1))
-        });
-        let mut points: Vec<(usize, f64)> = Vec::new();
-        // Pool adjacent violators: a block is its mean and how many points it levels.
-        let mut blocks: Vec<(f64, usize)> = Vec::new();
-        for (rows, us) in medians {
-            points.push((rows, us));
-            blocks.push((us, 1));
-            while let [.., (left, n), (right, m)] = blocks[..]
-                && left > right
-            {
-                blocks.pop();
-                blocks.pop();
-                blocks.push(((left * n as f64 + right * m as f64) / (n + m) as f64, n + m));
-            }
+        samples.dedup_by_key(|sample| sample.0);
+        let mut least = f64::INFINITY;
+        for (_, us) in samples.iter_mut().rev() {
+            least = least.min(*us);
+            *us = least;
         }
-        let levels = blocks.iter().flat_map(|&(us, n)| std::iter::repeat_n(us, n));
-        for (point, us) in points.iter_mut().zip(levels) {
-            point.1 = us;
-        }
-        Curve { points }
+        Curve { points: samples }
     }
 
     fn at(&self, rows: usize, between: Between) -> f64 {
@@ -318,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn medians_are_taken_and_falls_are_levelled_but_jumps_stay() {
+    fn the_least_counts_and_no_rows_take_longer_than_more() {
         let us = |rows: usize, list: &[f64]| list.iter().map(|&us| sample(rows, 0, us)).collect();
         let samples: [Vec<Sample>; 4] =
-            [us(1, &[10.0, 900.0, 12.0]), us(2, &[30.0]), us(3, &[20.0, 20.0]), us(4, &[400.0])];
+            [us(1, &[10.0, 900.0, 12.0]), us(2, &[30.0]), us(3, &[20.0, 21.0]), us(4, &[400.0])];
         let table = table(&samples.concat(), Between::Step);
         let times: Vec<f64> = (1..5).map(|rows| table.verify_us(rows, 0)).collect();
-        assert_eq!(times, [12.0, 25.0, 25.0, 400.0]);
+        assert_eq!(times, [10.0, 20.0, 20.0, 400.0]);
     }
 
     #[test]

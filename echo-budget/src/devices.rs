@@ -1,7 +1,7 @@
 //! Times of devices that are not here, as their sources give them.
 //!
 //! Sources name few sizes and mostly no draft times; drafting is free in such a table, which
-//! favours deep drafts. Where a source times one row count at two batch sizes, the median counts.
+//! favours deep drafts. Where a source times one row count at two batch sizes, the mean stands here.
 //! A table says nothing below its smallest size: times are flat there.
 
 use crate::cost::{Between, CostError, CostTable, Hinge, Sample};
@@ -25,12 +25,12 @@ const H20_QWEN3_8B: Times = &[
     (16, 8.2),
     (32, 8.7),
     (48, 9.7),
-    (64, 10.9),
-    (64, 16.0),
+    // 10.9 and 16.0.
+    (64, 13.45),
     (128, 22.7),
     (192, 29.8),
-    (256, 35.8),
-    (256, 55.0),
+    // 35.8 and 55.0.
+    (256, 45.4),
     (512, 82.0),
     (768, 108.0),
     (1024, 134.0),
@@ -85,7 +85,6 @@ mod tests {
         let devices = devices().unwrap();
         let us = |i: usize, rows| devices[i].cost.verify_us(rows, 99);
         assert_eq!([us(0, 1), us(0, 16), us(0, 1024)], [8200.0, 8200.0, 134_000.0]);
-        // Timed at two batch sizes: 35.8 and 55 ms.
         assert!((us(0, 256) - 45_400.0).abs() < 1e-6);
         assert_eq!(us(1, 512), 85_400.0);
         assert_eq!((us(2, 32), devices[2].cost.draft_us(4)), (18_000.0, 300.0));

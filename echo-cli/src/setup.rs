@@ -19,9 +19,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What timing the target's forwards may take before the first request.
-const BUDGET: Duration = Duration::from_secs(2);
-
 /// A model, ready to be put into an engine.
 pub(crate) struct Loaded {
     pub(crate) path: PathBuf,
@@ -156,11 +153,12 @@ pub(crate) fn measure(
     limits: &Limits,
     tiers: &[usize],
     repeats: usize,
+    budget: Duration,
 ) -> Result<Vec<Profile>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
     let rows = profiled_rows(rows_max, tiers);
     let kv_len = (limits.context_max / 2).min(128);
-    Ok(profile_within(target, limits, &rows, &[kv_len], repeats, BUDGET)?)
+    Ok(profile_within(target, limits, &rows, &[kv_len], repeats, budget)?)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Numbers of rows below which a measurement is not worth keeping.
 const SHAPES_MIN: usize = 4;
+/// How far the two least times of the same rows may lie apart, for most rows, on a quiet machine.
+const SPREAD_MAX: f64 = 1.2;
 
 /// Timed forwards and draft passes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,8 +36,8 @@ struct Stored {
 
 impl Times {
     /// The times kept for `fingerprint`, or those that `measure` takes and that are kept from then
-    /// on, unless they are few: what a busy moment has cut short is measured again at the next
-    /// start.
+    /// on, unless they are few or far apart: what a busy moment has cut short or bent is measured
+    /// again at the next start.
     pub(crate) fn known(
         fingerprint: &str,
         measure: impl FnOnce() -> Result<Times>,
@@ -48,7 +50,7 @@ impl Times {
             return Ok(times);
         }
         let times = measure()?;
-        if times.n_shapes() >= SHAPES_MIN {
+        if times.n_shapes() >= SHAPES_MIN && times.spread() <= SPREAD_MAX {
             // A full disk or a folder of somebody else's is no reason to stop.
             let _ = write(&path, fingerprint, &times);
         }
@@ -58,6 +60,21 @@ impl Times {
     /// Numbers of rows that forwards were timed for.
     fn n_shapes(&self) -> usize {
         self.verify.iter().map(|profile| profile.rows).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The second least time of the same rows over the least: the median of forwards and passes
+    /// that were timed twice.
+    fn spread(&self) -> f64 {
+        let mut spreads = Vec::new();
+        for list in [&self.verify, &self.draft] {
+            let mut list = list.clone();
+            list.sort_by_key(|profile| (profile.rows, profile.time));
+            let same = list.chunk_by(|a, b| a.rows == b.rows);
+            let ratio = |of: &[Profile]| Some(of.get(1)?.time.div_duration_f64(of[0].time));
+            spreads.extend(same.filter_map(ratio));
+        }
+        spreads.sort_by(f64::total_cmp);
+        spreads.get(spreads.len() / 2).map_or(1.0, |&spread| spread)
     }
 }
 
@@ -101,6 +118,19 @@ fn write(path: &Path, fingerprint: &str, times: &Times) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_spread_is_that_of_most_rows() {
+        let of = |list: &[(usize, u64)]| {
+            let profile =
+                |&(rows, us)| Profile { rows, kv_len: 128, time: Duration::from_micros(us) };
+            list.iter().map(profile).collect()
+        };
+        let verify = of(&[(1, 100), (2, 330), (1, 110), (2, 110), (1, 900), (4, 70)]);
+        let times = Times { verify, draft: of(&[(1, 50), (1, 55)]) };
+        assert!((times.spread() - 1.1).abs() < 1e-9, "{}", times.spread());
+        assert_eq!(Times::default().spread(), 1.0);
+    }
 
     #[test]
     fn what_was_written_is_read_by_its_own_kind_alone() {

@@ -10,15 +10,13 @@ use std::time::{Duration, Instant};
 
 /// Tokens of a made-up text, its last one not yet in the cache.
 const TEXT: usize = 9;
-/// What all drafts may take, about.
-const BUDGET: Duration = Duration::from_secs(2);
 
 /// Times the levels that `drafter` drafts for each number of sequences in `seqs`, `repeats` times
 /// after one that is not counted: a level over as many nodes as there are roots, and one over as
 /// many as have children then. Each draft comes after a forward of the target, as in a step: the
 /// drafter's weights have left the caches by then, which on a CPU triples the time of a pass.
 /// Numbers beyond the limits are left out, and so are repeats, then numbers after the first, where
-/// all together would take much longer than two seconds.
+/// all together would take much longer than `budget`.
 ///
 /// Overwrites free KV slots, so no sequence may be live.
 pub fn profile_draft(
@@ -27,6 +25,7 @@ pub fn profile_draft(
     limits: &Limits,
     seqs: &[usize],
     repeats: usize,
+    budget: Duration,
 ) -> Result<Vec<Profile>, DeviceError> {
     let (mut profiles, start) = (Vec::new(), Instant::now());
     let fits = |n: usize| {
@@ -34,13 +33,13 @@ pub fn profile_draft(
     };
     for &n in seqs.iter().filter(|&&n| fits(n) && limits.depth_max > 0) {
         // What comes takes at least as long as what was.
-        if !profiles.is_empty() && start.elapsed() > BUDGET / 2 {
+        if !profiles.is_empty() && start.elapsed() > budget / 2 {
             break;
         }
         let texts = Texts::new(n, limits);
         texts.read(target, drafter, limits, 0)?;
         for repeat in 0..=repeats {
-            if repeat > 1 && start.elapsed() > BUDGET {
+            if repeat > 1 && start.elapsed() > budget {
                 break;
             }
             texts.read(target, drafter, limits, TEXT - 2)?;

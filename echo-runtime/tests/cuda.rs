@@ -20,6 +20,7 @@ use echo_runtime::{Engine, Options, Output, Parts, profile, profile_draft};
 use library::Bug;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use testkit::episode::Dice;
 use testkit::solvers::Greedy;
 use testkit::tiny::{self, Who};
@@ -95,7 +96,8 @@ fn steps_replay_what_the_start_has_captured() {
             LlamaTarget::new(Arc::clone(&kernels), &model, &limits).expect("a tiny model loads");
         let mut drafter = who.drafter(&kernels, &model, &mut target, &limits);
         profile(&mut target, &limits, &[1], &[1], 1).expect("a forward");
-        profile_draft(&mut target, &mut *drafter, &limits, &[1], 1).expect("drafts");
+        profile_draft(&mut target, &mut *drafter, &limits, &[1], 1, Duration::ZERO)
+            .expect("drafts");
         own.seal();
         let captured = tally.captured.load(Ordering::Relaxed);
         let (gate, solver) = (Box::new(Always), Box::new(Greedy));

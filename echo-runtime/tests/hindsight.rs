@@ -11,6 +11,7 @@ use echo_model::weights::Weights;
 use echo_runtime::{Engine, Options, Output, Parts, Request, Stops, profile_draft};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 mod testkit;
 
@@ -130,7 +131,14 @@ fn a_learner_sees_every_forward_and_policies_hear_of_it() {
 fn a_drafter_is_timed_level_by_level_and_left_as_it_was() {
     let (mut target, mut drafter) = pair();
     for _ in 0..2 {
-        let times = profile_draft(&mut target, &mut drafter, &limits(), &[1, 3, 64], 2);
+        let times = profile_draft(
+            &mut target,
+            &mut drafter,
+            &limits(),
+            &[1, 3, 64],
+            2,
+            Duration::from_secs(2),
+        );
         let times = times.expect("the CPU does not fail");
         let rows: Vec<usize> = times.iter().map(|profile| profile.rows).collect();
         assert_eq!(rows, [1, 4, 1, 4, 3, 12, 3, 12]);

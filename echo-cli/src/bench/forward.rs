@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// What the curve may take to measure; a slow device has fewer points.
 const BUDGET: Duration = Duration::from_secs(30);
+/// What the draft passes of one drafter may take.
+const DRAFT_BUDGET: Duration = Duration::from_secs(4);
 
 /// One point of the curve.
 #[derive(Clone, Debug, Serialize)]
@@ -62,12 +64,12 @@ pub(crate) fn known(
     limits: &Limits,
 ) -> Result<BTreeMap<String, Known>> {
     let time = |us: f64| Duration::from_secs_f64(us / 1e6);
-    let of = |f: &Forward| Profile { rows: f.rows, kv_len: f.kv_len, time: time(f.median_us) };
+    let of = |f: &Forward| Profile { rows: f.rows, kv_len: f.kv_len, time: time(f.min_us) };
     let verify: Vec<Profile> = curve.iter().map(of).collect();
     let mut all = BTreeMap::new();
     for row in rows.iter().filter(|row| row.depth > 0) {
         if !all.contains_key(&row.drafter) {
-            let draft = team.profile_draft(&row.drafter, limits, 5)?;
+            let draft = team.profile_draft(&row.drafter, limits, 5, DRAFT_BUDGET)?;
             let calibration = team.calibration(&row.drafter);
             let known = Known::new(&verify, &draft, team.tiers(), calibration)?;
             all.insert(row.drafter.clone(), known);

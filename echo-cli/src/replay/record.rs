@@ -13,6 +13,10 @@ use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Output, Parts, Profile, Request, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What timing forwards, and draft passes, may take.
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// Verifies nothing: a plan has its roots from the start.
 struct RootsAlone;
@@ -29,8 +33,8 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
     let drafter_name = args.engine.drafter.as_str();
     let mut team = Team::load(&loaded, &limits, [drafter_name])?;
     let us = |profile: &Profile| profile.time.as_secs_f64() * 1e6;
-    let verify = setup::measure(team.target(), &limits, loaded.tiers(), 5)?;
-    let draft = team.profile_draft(drafter_name, &limits, 5)?;
+    let verify = setup::measure(team.target(), &limits, loaded.tiers(), 5, BUDGET)?;
+    let draft = team.profile_draft(drafter_name, &limits, 5, BUDGET)?;
     let (target, drafter) = team.lend(drafter_name);
     let parts = Parts {
         target,
