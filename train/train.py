@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from eagle import Head, Shape
+from loss import soft_cross_entropy
 from target import Target
 
 
@@ -99,18 +100,16 @@ class Tables:
         self.place[self.kept] = torch.arange(len(kept), device=device)
 
     def laws(self, last):
-        """The target's log-probabilities over the draft vocabulary, from its last layer."""
+        """The target's probabilities over the draft vocabulary, from its last layer."""
         x = last * torch.rsqrt(last.pow(2).mean(-1, keepdim=True) + self.eps) * self.output_norm
-        return F.linear(x.to(self.output.dtype), self.output).float()
+        return F.linear(x.to(self.output.dtype), self.output).float().softmax(-1)
 
 
 def unroll(head, tables, batch, entries: int, autocast):
-    """Yields per entry: draft logits, target logits and whether they count, `[n, length, ...]`."""
+    """Yields per entry what the output head reads, `[n, length, width]`, and which rows count,
+    `[n, length]`. The label of row t of entry k is the target's law at t + 1 + k."""
     tokens, states, lengths = batch
-    n, length = tokens.shape
-    width = head.shape.hidden_size
-    with torch.no_grad(), autocast():
-        laws = tables.laws(states[..., -width:])
+    length = tokens.shape[1]
     with autocast():
         hidden = head.fc(states)
         past = []
@@ -119,17 +118,21 @@ def unroll(head, tables, batch, entries: int, autocast):
             ahead = (at + 1 + k).clamp(max=length - 1)
             embedding = tables.embedding[tokens[:, ahead]]
             hidden = head.entry(embedding, hidden, past)
-            logits = F.linear(head.norm(hidden).to(tables.output.dtype), tables.output).float()
-            # The entry follows the tokens up to t + 1 + k; the target's law there is its label.
-            counts = (at + 1 + k)[None] < lengths[:, None]
-            yield logits, laws[:, ahead], counts
+            yield head.norm(hidden), (at + 1 + k)[None] < lengths[:, None]
+
+
+@torch.no_grad()
+def laws_of(tables, batch):
+    """The target's law after each token of a batch, `[n * length, vocab]`."""
+    last = batch[1][..., -tables.output.shape[1] :]
+    return tables.laws(last.flatten(0, 1))
 
 
 def train_step(head, tables, batch, entries, decay, autocast):
-    total, parts = 0.0, []
-    for k, (logits, laws, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
-        logits, laws = logits[counts], laws[counts]
-        loss = F.cross_entropy(logits, laws.softmax(-1))
+    total, parts, laws = 0.0, [], laws_of(tables, batch)
+    for k, (x, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
+        at = counts.flatten().nonzero()[:, 0] + 1 + k
+        loss = soft_cross_entropy(x[counts], tables.output, laws, at)
         total = total + decay**k * loss
         parts.append(loss.item())
     total.backward()
@@ -145,8 +148,10 @@ def evaluate(head, tables, texts, held_out, entries, rows, device, autocast):
     for group in batches(held_out, rows, np.random.default_rng(0)):
         batch = texts.batch(group, device)
         alive = None
-        for k, (logits, laws, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
-            best = laws.argmax(-1)
+        favourites = laws_of(tables, batch).argmax(-1).view(batch[0].shape)
+        for k, (x, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
+            logits = F.linear(x.to(tables.output.dtype), tables.output)
+            best = favourites.roll(-1 - k, 1)
             four = logits.topk(4).indices == best[..., None]
             hit = four[..., 0] & counts
             # A deeper entry was fed the text; it holds only where the text is the target's best.
