@@ -24,24 +24,28 @@ impl Area {
         row * self.stride + self.col + i
     }
 
-    /// Elements a buffer must have to hold `rows` rows of the area.
+    /// Elements a buffer must have to hold `rows` rows of the area; no buffer has `usize::MAX`.
     pub fn extent(&self, rows: usize) -> usize {
         match rows {
             0 => 0,
-            _ => self.at(rows - 1, self.width),
+            _ => (rows - 1).saturating_mul(self.stride).saturating_add(self.end()),
         }
+    }
+
+    /// The column after the last one meant.
+    fn end(&self) -> usize {
+        self.col.saturating_add(self.width)
     }
 
     /// Whether no element of this area lies in `other`, row for row.
     pub fn is_apart_from(&self, other: &Area) -> bool {
-        self.stride == other.stride
-            && (self.col + self.width <= other.col || other.col + other.width <= self.col)
+        self.stride == other.stride && (self.end() <= other.col || other.end() <= self.col)
     }
 
     /// Panics unless the area lies inside a row and `rows` rows of it inside `len` elements.
     pub fn check(&self, rows: usize, len: usize, what: &str) {
         assert!(
-            self.col + self.width <= self.stride,
+            self.end() <= self.stride,
             "{what}: columns {}+{} of a row of {}",
             self.col,
             self.width,
@@ -64,6 +68,18 @@ impl From<Mat> for Area {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_wraps_around_is_refused() {
+        let refused = |area: Area, rows| {
+            let check = || area.check(rows, 8, "x");
+            *std::panic::catch_unwind(check).expect_err("no").downcast::<String>().expect("words")
+        };
+        let far = Area { stride: 1, col: usize::MAX, width: 1 };
+        assert!(refused(far, 1).starts_with("x: columns"));
+        let wide = Area { stride: 1 << 63, col: 0, width: 1 };
+        assert!(refused(wide, 3).starts_with("x: 3 rows need"));
+    }
 
     #[test]
     fn the_last_row_needs_no_more_than_its_columns() {

@@ -18,6 +18,8 @@ pub(crate) struct Staged {
     table_start: Vec<u32>,
     sampled: Vec<u32>,
     context_max: usize,
+    /// A bit for each slot, all zero between calls.
+    taken: Vec<u64>,
 }
 
 impl Staged {
@@ -39,6 +41,7 @@ impl Staged {
             table_start: Vec::with_capacity(seqs + 1),
             sampled: Vec::with_capacity(rows),
             context_max: limits.context_max,
+            taken: vec![0; limits.kv_slots.div_ceil(64)],
         }
     }
 
@@ -50,6 +53,7 @@ impl Staged {
     /// Takes a copy of `packed`. Panics if its parts contradict each other or exceed the limits.
     pub(crate) fn fill(&mut self, packed: PackedView<'_>) {
         check(packed);
+        self.check_slots(packed.slot);
         refill(&mut self.token, packed.token);
         refill(&mut self.position, packed.position);
         refill(&mut self.slot, packed.slot);
@@ -62,6 +66,18 @@ impl Staged {
         refill(&mut self.table, packed.table);
         refill(&mut self.table_start, packed.table_start);
         refill(&mut self.sampled, packed.sampled);
+    }
+
+    /// Panics if two rows share a slot: threads would write it at once.
+    fn check_slots(&mut self, slots: &[Slot]) {
+        for &slot in slots {
+            let (word, bit) = (&mut self.taken[slot as usize / 64], 1 << (slot % 64));
+            assert!(*word & bit == 0, "two rows share slot {slot}");
+            *word |= bit;
+        }
+        for &slot in slots {
+            self.taken[slot as usize / 64] = 0;
+        }
     }
 
     pub(crate) fn view(&self) -> PackedView<'_> {
@@ -97,6 +113,8 @@ fn check(packed: PackedView<'_>) {
     assert_eq!(packed.prefix_len.len(), rows, "prefixes per row");
     assert_eq!(packed.ancestors.len(), rows * packed.words, "ancestor sets");
     assert_eq!(packed.row_start.len(), n_seqs + 1, "first rows");
+    let rises = packed.row_start.is_sorted() && packed.row_start[0] == 0;
+    assert!(rises && packed.row_start[n_seqs] as usize == rows, "first rows rise from 0 to all");
     assert_eq!(packed.drafted_start.len(), n_seqs, "first drafted rows");
     assert_eq!(packed.table_start.len(), n_seqs + 1, "first table entries");
     for s in 0..n_seqs {

@@ -50,12 +50,21 @@ impl Default for Sampling {
 impl Sampling {
     /// The hottest temperature accepted.
     pub const TEMPERATURE_MAX: f32 = 100.0;
+    /// The coldest temperature that isn't greedy; below it quotients of logits would overflow.
+    pub const TEMPERATURE_MIN: f32 = 1e-5;
     /// Most entries of `logit_bias`.
     pub const LOGIT_BIAS_MAX: usize = 1024;
 
     /// The likeliest token at each step.
     pub fn greedy() -> Self {
         Sampling { temperature: 0.0, ..Sampling::default() }
+    }
+
+    /// Takes a temperature below the coldest for 0, which it is as good as.
+    pub fn settle(&mut self) {
+        if self.temperature < Self::TEMPERATURE_MIN {
+            self.temperature = 0.0;
+        }
     }
 
     /// Refuses what is out of range, naming the parameter, its value and the range.
@@ -141,5 +150,14 @@ mod tests {
         assert!(check(Sampling { logit_bias: vec![(10, 0.0)], ..base() }).is_err());
         assert!(check(Sampling { logit_bias: vec![(1, f32::INFINITY)], ..base() }).is_err());
         assert!(check(Sampling { logprobs: Some(21), ..base() }).is_err());
+    }
+
+    #[test]
+    fn the_coldest_temperatures_are_greedy() {
+        for (temperature, expected) in [(-0.0, 0.0), (1e-38, 0.0), (9e-6, 0.0), (1e-5, 1e-5)] {
+            let mut sampling = Sampling { temperature, ..Sampling::default() };
+            sampling.settle();
+            assert_eq!(sampling.temperature.to_bits(), f32::to_bits(expected));
+        }
     }
 }

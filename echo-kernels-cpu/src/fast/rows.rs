@@ -59,7 +59,7 @@ impl<'a> Rows<'a> {
     /// Nobody else uses them while the result lives.
     #[allow(clippy::mut_from_ref, reason = "the caller promises that columns are not shared")]
     pub(super) unsafe fn columns_mut(&self, row: usize, col: usize, width: usize) -> &mut [f32] {
-        assert!(col + width <= self.area.width, "columns leave the area");
+        assert!(col.saturating_add(width) <= self.area.width, "columns leave the area");
         // SAFETY: the columns lie in the row, the caller promises that nobody else uses them.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(row).add(col), width) }
     }

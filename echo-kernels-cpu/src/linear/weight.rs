@@ -6,6 +6,7 @@ use super::kernel::{self, Acts, Floats, Ints, ROWS_MAX, Sums};
 use super::out::Out;
 use super::pack;
 use super::quantize::Scratch;
+use crate::area::Area;
 use crate::line::Line;
 use crate::pages::{Arena, Piece};
 use crate::pool::Pool;
@@ -155,7 +156,8 @@ impl PackedWeight {
             return;
         }
         let fits = |len: usize, stride: usize, col: usize, width: usize| {
-            col + width <= stride && (rows - 1) * stride + col + width <= len
+            let area = Area { stride, col, width };
+            col.saturating_add(width) <= stride && area.extent(rows) <= len
         };
         assert!(fits(x.len(), x_stride, x_col, self.cols), "x is too small");
         assert!(fits(out.len(), out_stride, out_col, self.rows), "out is too small");
