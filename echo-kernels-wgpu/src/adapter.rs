@@ -57,7 +57,8 @@ pub(crate) fn choose(choice: &Choice) -> Result<(Adapter, Found), DeviceError> {
 
 fn enumerate() -> Vec<(Adapter, Found)> {
     let instance = Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapters = pollster::block_on(instance.enumerate_adapters(Backends::all()));
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(Backends::all()));
+    adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
     adapters
         .into_iter()
         .map(|adapter| {
@@ -72,7 +73,14 @@ fn enumerate() -> Vec<(Adapter, Found)> {
         .collect()
 }
 
-/// The device wanted, as its place in `seen`: those with memory of their own come first.
+/// Where a kind of device stands: those with memory of their own come first.
+fn rank(kind: DeviceType) -> usize {
+    use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+    let ranks = [DiscreteGpu, IntegratedGpu, VirtualGpu, Other, Cpu];
+    ranks.iter().position(|&known| known == kind).unwrap_or(ranks.len())
+}
+
+/// The device wanted, as its place in `seen`, which is in order of rank.
 fn pick(choice: &Choice, seen: &[Found]) -> Option<usize> {
     let usable = |found: &Found| found.refusal.is_none();
     let first = |wanted: &dyn Fn(&Found) -> bool| {
@@ -146,6 +154,12 @@ mod tests {
         assert_eq!(pick(&Choice::Gpu, &seen[..1]), None);
         assert_eq!(pick(&Choice::Any, &seen[..1]), Some(0));
         assert_eq!(pick(&Choice::Named("radeon".into()), &seen), None);
+    }
+
+    #[test]
+    fn a_card_comes_before_what_shares_memory_and_software_comes_last() {
+        use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu};
+        assert!(rank(DiscreteGpu) < rank(IntegratedGpu) && rank(IntegratedGpu) < rank(Cpu));
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl State {
             self.screen(logits, sample.specs, |row, found| {
                 verdicts.faulty[row] = found[0] != 0;
                 let count = found[1] as usize;
-                open[row] |= count > FOUND_MAX;
+                // None came near the best if quotients of its logits overflow.
+                open[row] |= found[0] == 0 && count == 0 || count > FOUND_MAX;
                 if !open[row] && found[0] == 0 {
                     let tokens = &found[2..][..count];
                     let logits = &found[2 + FOUND_MAX..][..count];

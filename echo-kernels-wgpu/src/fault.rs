@@ -22,9 +22,9 @@ impl Faults {
         }
     }
 
-    /// Whether something was kept.
-    pub(crate) fn is_any(&self) -> bool {
-        self.first.lock().is_some()
+    /// Whether something was kept that may be the first sign of a loss.
+    pub(crate) fn may_be_lost(&self) -> bool {
+        matches!(&*self.first.lock(), Some(error) if !matches!(error, DeviceError::Lost(_)))
     }
 
     /// Returns what was kept. A lost device is found lost every time, another fault once.

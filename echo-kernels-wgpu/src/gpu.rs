@@ -4,7 +4,8 @@ use crate::adapter::{Found, IMMEDIATES, choose};
 use crate::device::WgpuOptions;
 use crate::fault::Faults;
 use echo_core::DeviceError;
-use wgpu::{Adapter, Device, ErrorFilter, Features, Limits, Queue};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wgpu::{Adapter, Device, ErrorFilter, Features, Limits, PollType, Queue};
 
 /// A device, opened with what the kernels need and no more.
 pub(crate) struct Gpu {
@@ -49,11 +50,25 @@ impl Gpu {
 
     /// Fails if the device has said that something went wrong.
     pub(crate) fn check(&self) -> Result<(), DeviceError> {
-        if self.faults.is_any() {
+        if self.faults.may_be_lost() {
             // Work for a lost device fails in many ways; that it is lost is told to those who poll.
-            let _ = self.device.poll(wgpu::PollType::Poll);
+            let _ = self.poll(PollType::Poll);
         }
         self.faults.check()
+    }
+
+    /// Looks whether work has ended, or waits for it. Where the driver says that the device is lost
+    /// wgpu panics instead of telling.
+    pub(crate) fn poll(&self, how: PollType) -> Result<(), DeviceError> {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(DeviceError::Failed(format!("waiting: {error}"))),
+            Err(_) => {
+                let lost = DeviceError::Lost("waiting for it failed".into());
+                self.faults.put(lost.clone());
+                Err(lost)
+            }
+        }
     }
 
     /// A buffer of `len` zeros that kernels read and write.

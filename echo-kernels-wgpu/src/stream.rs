@@ -128,15 +128,19 @@ impl Stream {
             // Nobody listens any more only if waiting itself has failed.
             let _ = done.send(result);
         });
-        let waited = gpu.device.poll(wgpu::PollType::wait_indefinitely());
-        gpu.check()?;
-        waited.map_err(|error| DeviceError::Failed(format!("waiting: {error}")))?;
+        let waited = gpu.poll(wgpu::PollType::wait_indefinitely());
+        let mapped = mapped.try_recv();
         let failed =
             |error: &dyn std::fmt::Display| DeviceError::Failed(format!("reading: {error}"));
-        mapped.try_recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
-        let answer = look(&slice.get_mapped_range().map_err(|e| failed(&e))?);
-        self.download.unmap();
-        Ok(answer)
+        let answer = gpu.check().and(waited).and_then(|()| {
+            mapped.clone().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+            Ok(look(&slice.get_mapped_range().map_err(|e| failed(&e))?))
+        });
+        // What stays mapped, after a failure of something else too, is in the way of the next.
+        if !matches!(mapped, Ok(Err(_))) {
+            self.download.unmap();
+        }
+        answer
     }
 }
 
