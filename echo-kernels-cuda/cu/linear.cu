@@ -15,7 +15,7 @@
 // order: columns ascending within a slice, slices ascending. The number of slices is a function of
 //   [n, cols] alone, so a row's bits know nothing of the other rows.
 //
-// launch: grid (ceil(n / 64), ceil(rows / ROWS), slices), 128 threads. A warp has 16 rows of the
+// launch: grid (ceil(rows / ROWS), ceil(n / 64), slices), 128 threads. A warp has 16 rows of the
 //   weight as the *left* operand and ROWS rows of x, in tiles of 8, as the right one: 1 to 8 rows
 //   cost one product of 16 x 8 x 16, and up to ROWS rows read the weights once. ROWS is 8, 32 or
 //   64 and changes no order. Weights stream through a ring of records that each warp fills ahead
@@ -121,7 +121,7 @@ DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stri
     u32 *x_shared = (u32 *)shared_memory();
     u8 *ring = shared_memory() + 2 * ROWS * X_WORDS * 4 + warp() * LENGTH * BYTES;
 
-    u32 first_row = blockIdx.y * ROWS, rows_live = *live;
+    u32 first_row = blockIdx.x * ROWS, rows_live = *live;
     // There is at least one row: the first blocks need not wait for the number.
     if (first_row > 0 && first_row >= rows_live) {
         return;
@@ -131,7 +131,7 @@ DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stri
     u32 steps = div_up(cols, STEP), slice = div_up(steps, gridDim.z);
     u32 begin = least(blockIdx.z * slice, steps), end = least(begin + slice, steps);
     // Warps beyond the matrix multiply its last rows again and write nothing.
-    u32 tile_row = blockIdx.x * 4 + warp(), tiles = div_up(n, RECORD_ROWS);
+    u32 tile_row = blockIdx.y * 4 + warp(), tiles = div_up(n, RECORD_ROWS);
     const u8 *records = weight + (u64)least(tile_row, tiles - 1) * steps * BYTES;
 
     for (u32 i = 0; i < LENGTH - 1; i++) {

@@ -21,7 +21,8 @@ pub enum CompileError {
     /// The compiler's library is not there.
     #[error(
         "NVIDIA's run-time compiler (libnvrtc) is not found; install CUDA's libnvrtc, for example \
-         the Python package nvidia-cuda-nvrtc, and put its folder on LD_LIBRARY_PATH"
+         the Python package nvidia-cuda-nvrtc-cu12, and put the folder of its libnvrtc.so.12 on \
+         LD_LIBRARY_PATH"
     )]
     NoCompiler,
     /// The compiler is older than the device.

@@ -93,9 +93,10 @@ impl Product {
         let names = names(self.dtype);
         let (address, stride) = if slices > 1 { (sliced, n) } else { (out.address, out.stride) };
         let geometry = Geometry {
+            // Blocks of the same weights run side by side, so that they read them once.
             grid: [
-                n.div_ceil(RECORD_ROWS * TILES) as u32,
                 rows.div_ceil(ROWS[size]) as u32,
+                n.div_ceil(RECORD_ROWS * TILES) as u32,
                 slices as u32,
             ],
             threads: 128,

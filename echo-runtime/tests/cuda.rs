@@ -31,7 +31,9 @@ const DTYPES: [DType; 4] = [DType::BF16, DType::F16, DType::Q8_0, DType::Q4_1];
 /// A device. Without one the test `name` is skipped, which is printed, unless `ECHO_REQUIRE` names
 /// cuda; one that is there and does not open always fails.
 fn open(name: &str) -> Option<Arc<dyn Kernels>> {
-    match Cuda::open(&CudaOptions::default(), &mut |_| ()) {
+    // Images lie beside the program where it was carried to a machine without a compiler.
+    let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("cubins")));
+    match Cuda::open(&CudaOptions { ordinal: 0, cache: beside }, &mut |_| ()) {
         Ok(cuda) => Some(Arc::new(CudaKernels::new(Box::new(cuda)))),
         Err(error) => {
             let required = std::env::var("ECHO_REQUIRE").is_ok_and(|names| names.contains("cuda"));

@@ -42,7 +42,7 @@ pub(crate) struct Kernels {
     #[arg(long)]
     pub(crate) check: bool,
     /// Write nothing; compile the CUDA sources for every supported architecture, with NVIDIA's
-    /// run-time compiler from the Python package nvidia-cuda-nvrtc. Needs no device
+    /// run-time compiler from the Python package nvidia-cuda-nvrtc-cu12. Needs no device
     #[arg(long, conflicts_with = "check")]
     pub(crate) cuda: bool,
 }

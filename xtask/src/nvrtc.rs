@@ -16,14 +16,15 @@ use zip::ZipArchive;
 use crate::Outcome;
 use crate::cargo::{root, run as run_command};
 
-/// The newest first; the second is for CUDA 12.
-const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"];
+/// Images of CUDA 12 run on its drivers and on all later ones; those of 13 only on the latter. The
+/// first version that knows all architectures of the checks is enough.
+const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.8.*", "nvidia-cuda-nvrtc"];
 /// The name under which the library is asked for.
 const LIBRARY: &str = "libnvrtc.so";
 
 /// The folder that holds `libnvrtc.so`; fetches it if it is not there.
 pub(crate) fn folder() -> Outcome<PathBuf> {
-    let folder = root().join("target").join("nvrtc");
+    let folder = root().join("target").join("nvrtc-12.8");
     if folder.join(LIBRARY).exists() {
         return Ok(folder);
     }
