@@ -12,8 +12,8 @@
 //! What isn't seen is forgotten slowly: the shape and the counts go back to what was known at
 //! start, so a policy that stopped drafting in a bad moment tries again. Where it stays away for
 //! long, a step now and then is a *probe*: policies are told that drafts are better and cheaper
-//! than they seem. Probes are paid from `PROBE_SHARE` of the time of steps that drafted nothing,
-//! by what they really took, so that is the most they can cost.
+//! than they seem. Probes are paid from `PROBE_SHARE` of the time of steps that spent no pass, by
+//! what they really took, so that is the most they can cost.
 
 use crate::cost::CostTable;
 use crate::survival::Survival;
@@ -97,7 +97,7 @@ impl Corrector {
     /// Learns from the times of a step without prompt rows.
     fn time(&mut self, seen: &Seen<'_>, rows: usize) {
         let cost = &self.params.cost;
-        let (point, share) = Correction::place_of(rows);
+        let (point, share) = Correction::place_of(cost.timed_rows(rows));
         let next = (point + 1).min(Correction::POINTS - 1);
         let shape = (1.0 - share) * self.shape[point] + share * self.shape[next];
         let known = self.pace + shape;
@@ -127,14 +127,16 @@ impl Corrector {
     }
 
     /// Whether the next step is to be a probe; books what this one took.
-    fn probes(&mut self, seen: &Seen<'_>, rows: usize) -> bool {
+    fn probes(&mut self, seen: &Seen<'_>) -> bool {
         let Seen { load, verify_us, draft_us, host_us, .. } = *seen;
-        let has_drafted = rows > load.n_seqs || seen.tree.passes.iter().any(|&n| n > 0);
+        // What look-ups bring for nothing says nothing of passes.
+        let has_passed = seen.tree.passes.iter().any(|&n| n > 0);
         if std::mem::take(&mut self.probing) {
             let plain = self.params.cost.verify_us(load.n_seqs, load.kv_len);
-            let plain = plain * self.correction().verify_at(load.n_seqs);
+            let timed = self.params.cost.timed_rows(load.n_seqs);
+            let plain = plain * self.correction().verify_at(timed);
             self.purse_us -= draft_us + (verify_us - plain).max(0.0);
-        } else if has_drafted {
+        } else if has_passed {
             self.purse_us = self.purse_us.min(0.0);
         } else {
             self.purse_us += PROBE_SHARE * (verify_us + draft_us + host_us);
@@ -150,10 +152,13 @@ impl Corrector {
 impl Learner for Corrector {
     fn learn(&mut self, seen: Seen<'_>) -> Correction {
         if seen.load.context_rows > 0 || seen.load.n_seqs == 0 {
+            if std::mem::take(&mut self.probing) {
+                self.purse_us -= seen.draft_us;
+            }
             return self.correction();
         }
         let rows = seen.plan.len();
-        let is_probe = self.probes(&seen, rows);
+        let is_probe = self.probes(&seen);
         self.time(&seen, rows);
         self.chance(&seen);
         let known = self.correction();
@@ -262,6 +267,41 @@ mod tests {
             let _ = plain(&mut corrector, 1, 1.0);
         });
         assert!((corrector.correction().chance - 1.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn look_ups_that_cost_no_pass_put_no_probe_off() {
+        let mut corrector = corrector();
+        let drawing = Drawing::parse("seq 0: 1 *\n  2 -0.6931 *").expect("a tree");
+        let mut step = || {
+            corrector.learn(Seen {
+                tree: SuperTreeView { passes: &[0], ..drawing.tree.view() },
+                plan: &drawing.plan,
+                accepted_depth: &[0],
+                load: Load { n_seqs: 1, ..Load::default() },
+                draft_us: 1.0,
+                verify_us: 1016.0,
+                host_us: 10.0,
+            })
+        };
+        let probes = (0..1000).filter(|_| step().draft <= PROBE_DRAFT).count();
+        assert!(probes >= 5, "{probes}");
+    }
+
+    #[test]
+    fn what_a_bucket_takes_is_learnt_at_its_edge() {
+        let sample = |rows, us| Sample { rows, kv_len: 0, us };
+        let verify = [sample(4, 1000.0), sample(8, 1100.0)];
+        let cost = CostTable::from_samples(&verify, &[], 0.0, Between::Step).expect("times");
+        let survival = Survival::identity();
+        let mut corrector = Corrector::new(CorrectorParams { cost, survival });
+        // Forwards of 3 rows are as they were; those of 5, padded to 8, take half as long again.
+        (0..4000).for_each(|i| {
+            let _ = plain(&mut corrector, [3, 5][i % 2], [1.0, 1.5][i % 2]);
+        });
+        let known = corrector.correction();
+        let dearer = known.verify_at(8) / known.verify_at(4);
+        assert!((dearer - 1.5).abs() < 0.1, "{dearer}");
     }
 
     #[test]

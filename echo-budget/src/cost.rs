@@ -92,8 +92,8 @@ impl CostTable {
     /// A table of timed target forwards, timed draft passes (their `kv_len` plays no part; none at
     /// all makes drafting free) and the host's time per step.
     ///
-    /// Whatever disturbs a measurement only adds to it, so of repeated samples the least counts, and
-    /// rows are believed to take no longer than more rows do.
+    /// Whatever disturbs a measurement only adds to it, so of repeated samples the least counts,
+    /// and rows are believed to take no longer than more rows do.
     pub fn from_samples(
         verify: &[Sample],
         draft: &[Sample],
@@ -163,6 +163,15 @@ impl CostTable {
         }
     }
 
+    /// Rows that a forward of `rows` rows takes the time of: on a staircase, those of its edge.
+    pub fn timed_rows(&self, rows: usize) -> usize {
+        let edge = || self.edges.iter().find(|&&edge| edge >= rows).copied();
+        match self.between {
+            Between::Step => edge().unwrap_or(rows),
+            Between::Linear => rows,
+        }
+    }
+
     /// Microseconds of one draft pass over `rows` rows; 0 if none was timed.
     pub fn draft_us(&self, rows: usize) -> f64 {
         self.draft.as_ref().map_or(0.0, |curve| curve.at(rows, self.between))
@@ -202,11 +211,7 @@ impl CostTable {
 impl Times<'_> {
     /// Microseconds of a target forward of `rows` rows.
     pub fn verify_us(&self, rows: usize) -> f64 {
-        let edge = || self.cost.edges.iter().find(|&&edge| edge >= rows).copied();
-        let timed = match self.cost.between {
-            Between::Step => edge().unwrap_or(rows),
-            Between::Linear => rows,
-        };
+        let timed = self.cost.timed_rows(rows);
         self.cost.verify_us(rows, self.kv_len) * self.correction.verify_at(timed)
     }
 

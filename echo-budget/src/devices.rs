@@ -1,7 +1,8 @@
 //! Times of devices that are not here, as their sources give them.
 //!
 //! Sources name few sizes and mostly no draft times; drafting is free in such a table, which
-//! favours deep drafts. Where a source times one row count at two batch sizes, the mean stands here.
+//! favours deep drafts. Where a source times one row count at two batch sizes, the mean stands
+//! here.
 //! A table says nothing below its smallest size: times are flat there.
 
 use crate::cost::{Between, CostError, CostTable, Hinge, Sample};
