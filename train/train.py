@@ -183,8 +183,8 @@ def save(head, tables, args, target, texts, report, out: Path):
         "tie_word_embeddings": not args.with_lm_head,
         **vars(head.shape),
         "max_position_embeddings": target.context,
-        # Counted as published heads count: the layers whose input is read.
-        "eagle_config": {"eagle_aux_hidden_state_layer_ids": [layer + 1 for layer in layers]},
+        # As SGLang counts: the layers whose output is read, from 0.
+        "eagle_config": {"eagle_aux_hidden_state_layer_ids": layers},
         "echo": report,
     }
     out.mkdir(parents=True, exist_ok=True)

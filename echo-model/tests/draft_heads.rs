@@ -66,6 +66,32 @@ fn wrong_files_are_refused_by_name() {
     let name = "eagle_aux_hidden_state_layer_ids";
     let taps = refusal(|json| json["eagle_config"][name] = json!([1, 2]), |_| ());
     assert!(taps.contains(name), "{taps}");
+    let more = refusal(same_config, |all| {
+        all.push(("midlayer.self_attn.q_norm.weight".into(), Dtype::F32, vec![1], vec![0; 4]));
+    });
+    assert!(more.contains("q_norm") && more.contains("no part"), "{more}");
+}
+
+/// The two conventions of published heads mean the same layers.
+#[test]
+fn layers_are_counted_by_output_in_eagle_config_and_by_input_at_the_top() {
+    let name = "eagle_aux_hidden_state_layer_ids";
+    let target = TinyModel::new(TinyShape::usual(echo_core::DType::F32), 1);
+    let layers = |config: &dyn Fn(&mut Value)| {
+        let folder = tempfile::tempdir().expect("a folder");
+        changed(folder.path(), config, |_| ())?.layers(target.config()).map_err(|e| e.to_string())
+    };
+    let own = layers(&|json| json["eagle_config"][name] = json!([0, 1, 1]));
+    let at_the_top = |ids: Value| {
+        layers(&|json| {
+            json["eagle_config"] = Value::Null;
+            json[name] = ids.clone();
+        })
+    };
+    assert_eq!(own, Ok([0, 1, 1]));
+    assert_eq!(at_the_top(json!([1, 2, 2])), own);
+    let refused = at_the_top(json!([0, 2, 2])).expect_err("there is no layer before the first");
+    assert!(refused.contains("from 1 on"), "{refused}");
 }
 
 #[test]

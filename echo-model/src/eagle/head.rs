@@ -189,7 +189,16 @@ impl Head {
         let table = (self.tokens.len(), self.config.hidden);
         self.optional("lm_head.weight", table)?;
         self.optional("embed_tokens.weight", (self.config.vocab, self.config.hidden))?;
-        Ok(())
+        let mut known: Vec<String> =
+            self.shapes().iter().map(|(name, _)| self.full_name(name)).collect();
+        known.extend(["lm_head.weight", "embed_tokens.weight", "d2t", "t2d"].map(str::to_owned));
+        match self.folder.names().find(|name| !known.iter().any(|own| own == name)) {
+            None => Ok(()),
+            Some(other) => {
+                let why = format!("`{other}` has no part in an EAGLE-3 head of the known kind");
+                Err(ModelError::Safetensors { path: self.path().join("model.safetensors"), why })
+            }
+        }
     }
 
     /// Names and shapes of the tensors that every head has.
@@ -213,17 +222,26 @@ impl Head {
     }
 }
 
-/// The layers the head names itself, counted from 0; its file counts those whose *input* is read.
+/// The layers whose output the head says that it reads, counted from 0. Most heads count so
+/// themselves, in `eagle_config` (`SGLang` and `ModelOpt` write and read it so); those of vLLM's
+/// speculators, which have the same name at the top, count the layers whose *input* is read.
 fn tapped_layers(file: &Path, json: &Value) -> Result<Option<[usize; 3]>, ModelError> {
     let name = "eagle_aux_hidden_state_layer_ids";
-    let ids = &json["eagle_config"][name];
+    let (ids, first) = match &json["eagle_config"][name] {
+        Value::Null => (&json[name], 1),
+        ids => (ids, 0),
+    };
     if ids.is_null() {
         return Ok(None);
     }
-    let layer = |id: &Value| id.as_u64().filter(|&id| id > 0).map(|id| id as usize - 1);
+    let layer = |id: &Value| id.as_u64()?.checked_sub(first).map(|layer| layer as usize);
     let layers: Option<Vec<usize>> = ids.as_array().and_then(|ids| ids.iter().map(layer).collect());
     match layers.as_deref() {
         Some(&[low, middle, high]) => Ok(Some([low, middle, high])),
-        _ => Err(ModelError::config(file, name, format!("is {ids}, not three positive numbers"))),
+        _ => Err(ModelError::config(
+            file,
+            name,
+            format!("is {ids}, not three layers from {first} on"),
+        )),
     }
 }

@@ -87,8 +87,10 @@ impl Network {
         let drafted_slots = slots - limits.kv_slots;
         Ok(Network {
             stage: device.open_stage(&Limits {
-                seqs_max: rows,
+                // In a draft every node reads a table of its own.
+                seqs_max: limits.seqs_max * limits.beam_max.max(1),
                 rows_max: rows,
+                kv_slots: slots,
                 context_max: limits.context_max + limits.depth_max + 1,
                 ..*limits
             })?,

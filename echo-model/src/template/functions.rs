@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use super::ChatError;
+use super::capped::Capped;
+use crate::tokenizer::TEXT_MAX;
 
 /// Widest indentation `tojson` accepts.
 const INDENT_MAX: usize = 16;
@@ -76,12 +78,12 @@ fn tojson(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
 }
 
 fn write(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
-    let mut out = Vec::new();
+    let mut out = Capped::new(TEXT_MAX);
     let invalid = |why: String| Error::new(ErrorKind::BadSerialization, why);
     value
         .serialize(&mut Serializer::with_formatter(&mut out, formatter))
-        .map_err(|error| invalid(error.to_string()))?;
-    String::from_utf8(out).map_err(|error| invalid(error.to_string()))
+        .map_err(|error| invalid(format!("tojson: {error}")))?;
+    String::from_utf8(out.into_bytes()).map_err(|error| invalid(error.to_string()))
 }
 
 struct Spaced(CompactFormatter);

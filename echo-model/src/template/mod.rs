@@ -11,6 +11,7 @@ mod functions;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, context};
+use std::panic::resume_unwind;
 
 use echo_core::Token;
 
@@ -24,6 +25,9 @@ const SOURCE_MAX: usize = 1 << 20;
 /// Operations of one rendering; minijinja charges one per instruction and per 64 bytes made.
 const FUEL: u64 = 2_000_000;
 const RECURSION_MAX: usize = 64;
+/// Bytes of stack for a rendering. As deep as fuel lets a template nest lists in each other, they
+/// are walked and freed by recursion. What is not used is not taken.
+const STACK: usize = 512 << 20;
 const NAME: &str = "chat template";
 
 /// One turn of a conversation.
@@ -130,6 +134,21 @@ impl ChatTemplate {
     /// The text of `messages`. It may hold the names of control tokens, the template's and the
     /// users' alike; [`encode`](Self::encode) tells them apart.
     pub fn render(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<String, ChatError> {
+        std::thread::scope(|scope| {
+            let render = || self.render_here(messages, options);
+            // Without memory for it the stack that is there has to do.
+            match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render) {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => render(),
+            }
+        })
+    }
+
+    fn render_here(
         &self,
         messages: &[Message],
         options: &RenderOptions,

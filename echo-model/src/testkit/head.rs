@@ -48,7 +48,7 @@ pub fn tiny_head(config: &ModelConfig, seed: u64) -> Head {
     let bytes = bytemuck::cast_slice(&distance);
     let d2t = TensorView::new(Dtype::I64, vec![drafted], bytes).expect("sizes agree");
     let file = safetensors::serialize(views.chain([("d2t".to_owned(), d2t)]), None);
-    let layers = [1, config.n_layers, config.n_layers];
+    let layers = [0, config.n_layers - 1, config.n_layers - 1];
     let json = serde_json::json!({
         "model_type": "llama", "num_hidden_layers": 1, "hidden_size": hidden,
         "intermediate_size": ffn, "num_attention_heads": n_q, "num_key_value_heads": n_kv,

@@ -16,7 +16,10 @@ pub(super) fn parts(gguf: &Gguf, vocab: usize) -> Result<Parts, String> {
             "tokenizer model `{model}` is not supported; only byte-level BPE (gpt2) is"
         ));
     }
-    let pre_name = keyed(gguf.string("tokenizer.ggml.pre"))?.unwrap_or("gpt-2");
+    let pre_name = keyed(gguf.string("tokenizer.ggml.pre"))?.ok_or(
+        "`tokenizer.ggml.pre` is missing, so how texts are cut into words is not known; convert \
+         the model anew, or take a newer file of it",
+    )?;
     let pre = pre::named(pre_name)?;
     let tokens = entries(gguf, vocab)?;
     let ids = mergeable(&tokens);

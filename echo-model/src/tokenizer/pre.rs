@@ -38,7 +38,7 @@ const QWEN2: &str = concat!(
 pub(super) fn named(name: &str) -> Result<Pre, String> {
     let plain = |words| Pre { normalizer: None, words, ignore_merges: false, adds_bos: false };
     match name {
-        "gpt-2" | "gpt2" | "default" => Ok(plain(byte_level(true).into())),
+        "gpt-2" | "gpt2" => Ok(plain(byte_level(true).into())),
         "smollm" => {
             let digits = Digits::new(true).into();
             Ok(plain(Sequence::new(vec![digits, byte_level(true).into()]).into()))

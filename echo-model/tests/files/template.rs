@@ -96,9 +96,24 @@ fn endless_and_bloated_templates_end() {
          {% endfor %}",
         "",
     );
+    fails(
+        "{% set n = namespace(x=['a']) %}{% for a in range(40) %}{% set n.x = [n.x, n.x] %}\
+         {% endfor %}{{ n.x | tojson }}",
+        "tojson",
+    );
     fails("{% include '/etc/passwd' %}", "");
     fails("{{ messages.nothing.of.that }}", "");
     fails("{{ lipsum() }}", "");
+}
+
+/// Lists inside each other are freed by recursion.
+#[test]
+fn what_is_nested_deep_does_not_end_the_process() {
+    let nest = "{% set n = namespace(x=[]) %}{% for a in range(100000) %}{% set n.x = [n.x] %}\
+                {% endfor %}";
+    assert_eq!(render(&format!("{nest}done"), &user("x")).expect("fuel lasts"), "done");
+    let _ = render(&format!("{nest}{{{{ n.x | tojson | length }}}}"), &user("x"));
+    let _ = render(&format!("{nest}{{{{ n.x }}}}"), &user("x"));
 }
 
 #[test]

@@ -96,6 +96,8 @@ fn gguf_vocabularies_that_contradict_themselves_are_refused() {
     gguf_refused(&file().set("tokenizer.ggml.model", string(b"llama")), &["`llama`", "byte-level"]);
     gguf_refused(&file().without("tokenizer.ggml.model"), &["no tokenizer"]);
     gguf_refused(&file().set("tokenizer.ggml.pre", string(b"tekken")), &["`tekken`", "smollm"]);
+    gguf_refused(&file().set("tokenizer.ggml.pre", string(b"default")), &["`default`", "smollm"]);
+    gguf_refused(&file().without("tokenizer.ggml.pre"), &["tokenizer.ggml.pre", "missing"]);
     gguf_refused(&file().without(merges), &["tokenizer.ggml.merges", "missing"]);
     gguf_refused(&file().set(merges, ints(&[1])), &["not strings"]);
     gguf_refused(&file().set(merges, strings(&["ab"])), &["merge 0", "not a pair"]);

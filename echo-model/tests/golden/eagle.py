@@ -119,7 +119,7 @@ def main():
               "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": DIM,
               "rms_norm_eps": EPS, "rope_theta": THETA, "vocab_size": VOCAB,
               "draft_vocab_size": DRAFT, "max_position_embeddings": 4096,
-              "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 2, 2]}}
+              "eagle_config": {"eagle_aux_hidden_state_layer_ids": [0, 1, 1]}}
     (OUT / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
