@@ -25,13 +25,16 @@ pub(crate) fn admit(
         preempt_youngest(queue, batch, kv, drafter);
         preempted += 1;
     }
+    // Slots are taken when rows run: those who were seated before still want theirs.
+    let mut promised: usize = batch.places().map(|seq| batch.n_pending(seq)).sum();
     while let (Some(seq), Some(at)) = (batch.vacancy(), first(queue, batch)) {
         let next = &queue[at];
-        // One slot for each token it has, one for its next, and one for everybody already there.
-        let wanted = next.tokens.len() + 1 + batch.n_live();
-        if batch.n_live() > 0 && kv.n_available() < wanted {
+        // One slot for each token it has, and one for its next.
+        let wanted = next.tokens.len() + 1;
+        if batch.n_live() > 0 && kv.n_available() < promised + wanted {
             break;
         }
+        promised += wanted;
         let sequence = queue.remove(at).expect("it was just looked at");
         batch.seat(seq, sequence, kv);
     }
@@ -78,13 +81,14 @@ pub(crate) fn retire(
     out: &mut Output,
 ) {
     for (s, &seq) in packed.seqs.iter().enumerate() {
-        if packed.drafted_start[s] > packed.row_start[s] + 1 {
+        if packed.drafted_start[s] > packed.row_start[s] + 1 && !ledger.is_faulty(seq) {
             batch.publish(seq, kv);
         }
     }
     for (seq, reason) in ledger.ended() {
-        let sequence = leave(seq, batch, kv, drafter);
-        end(sequence, reason, out);
+        let is_faulty = reason == FinishReason::Faulty;
+        let parting = if is_faulty { discard } else { leave };
+        end(parting(seq, batch, kv, drafter), reason, out);
     }
 }
 
@@ -99,6 +103,16 @@ pub(crate) fn leave(
     batch.publish(seq, kv);
     drafter.forget(seq);
     batch.unseat(seq, kv)
+}
+
+/// Takes a sequence whose numbers are none from its place. Nobody else is to begin with what it has
+/// read: what it stands on alone leaves the prefix cache.
+fn discard(seq: u32, batch: &mut Batch, kv: &mut Kv, drafter: &mut dyn Drafter) -> Box<Sequence> {
+    let held = batch.sequence(seq).held;
+    drafter.forget(seq);
+    let sequence = batch.unseat(seq, kv);
+    kv.cache.evict_chain(held, &mut kv.pool);
+    sequence
 }
 
 /// Reports the end of a sequence, with the text that was still held back.

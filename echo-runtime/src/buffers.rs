@@ -40,6 +40,8 @@ impl Buffers {
 
     /// Shows `solver` the largest tree there can be, so that it takes its scratch now.
     pub(crate) fn prime(&mut self, solver: &mut GuardedSolver, limits: &Limits) {
+        // A fault of the policies before is none of theirs.
+        solver.forgive();
         let Buffers { tree, keep, children, plan, .. } = self;
         tree.plant((0..limits.seqs_max as u32).map(|seq| (seq, 0)));
         for _ in 0..limits.depth_max {
@@ -67,5 +69,14 @@ impl Buffers {
             solver.choose(tree.view(), budget, plan);
         }
         solver.forgive();
+        self.forget_round();
+    }
+
+    /// Nothing was drafted, verified or accepted.
+    pub(crate) fn forget_round(&mut self) {
+        self.tree.plant(std::iter::empty());
+        self.plan.reset(0, 0);
+        self.packed.begin(self.tree.view());
+        self.paths.clear();
     }
 }

@@ -44,6 +44,11 @@ impl Ledger {
         &self.kept
     }
 
+    /// Whether the sequence at place `seq` ended without a number.
+    pub(crate) fn is_faulty(&self, seq: u32) -> bool {
+        self.ended.iter().any(|(ended, why)| *ended == seq && *why == FinishReason::Faulty)
+    }
+
     /// The sequences that ended, each once.
     pub(crate) fn ended(&mut self) -> impl Iterator<Item = (u32, FinishReason)> + '_ {
         self.ended.drain(..)

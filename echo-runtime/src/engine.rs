@@ -88,8 +88,9 @@ impl Engine {
     }
 
     /// Takes a request into the queue, or says why not.
-    pub fn submit(&mut self, request: Request) -> Result<SeqId, RejectReason> {
+    pub fn submit(&mut self, mut request: Request) -> Result<SeqId, RejectReason> {
         request.check(self.ports.vocab.as_ref(), &self.limits)?;
+        request.sampling.settle();
         let open_max = self.limits.seqs_max + self.options.queue_max;
         if self.batch.n_live() + self.queue.len() >= open_max {
             return Err(RejectReason::QueueFull { waiting: self.options.queue_max });
@@ -129,6 +130,7 @@ impl Engine {
 
     /// Ends the sequence `id`, if there is one.
     pub(crate) fn remove(&mut self, id: SeqId, reason: FinishReason, out: &mut Output) {
+        self.recovery.forget(id);
         if let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) {
             let sequence = self.queue.remove(at).expect("it was just found");
             end(sequence, reason, out);
@@ -150,8 +152,9 @@ impl Engine {
         self.ports.faults.reset();
         let stepped = step(self, out);
         self.meter.policy_faults(self.ports.faults.count());
-        if stepped.is_ok() {
-            self.learn();
+        match &stepped {
+            Ok(()) => self.learn(),
+            Err(_) => self.buffers.forget_round(),
         }
         stepped
     }
@@ -204,7 +207,8 @@ impl Engine {
         &self.meter.last
     }
 
-    /// What the last step drafted, verified and accepted. Before the first step, nothing.
+    /// What the last step drafted, verified and accepted. Before the first step, after one that
+    /// failed and after a change of policies, nothing.
     pub fn last_round(&self) -> Round<'_> {
         let Buffers { tree, plan, packed, paths, .. } = &self.buffers;
         Round::new(tree.view(), plan, packed, paths)

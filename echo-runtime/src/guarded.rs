@@ -36,8 +36,10 @@ impl GuardedGate {
 
 impl Gate for GuardedGate {
     fn looks_at(&self, depth: usize) -> bool {
-        // One that is off has to be passed in order to close the mask.
-        self.is_off() || self.conduct.watch(|| self.inner.looks_at(depth)).unwrap_or(true)
+        // One that is off, or a step that had a fault, has to be passed in order to close the mask.
+        self.is_off()
+            || self.conduct.is_step_faulty()
+            || self.conduct.watch(|| self.inner.looks_at(depth)).unwrap_or(true)
     }
 
     fn narrow(&self, frontier: Frontier<'_>, load: Load, keep: &mut Keep) {
@@ -125,7 +127,7 @@ impl Drafter for GuardedDrafter {
         keep: &Keep,
         children: &mut Children,
     ) -> Result<(), DeviceError> {
-        if self.is_off() {
+        if self.is_off() || self.conduct.is_step_faulty() {
             return Ok(());
         }
         let extended = self.conduct.watch(|| self.inner.extend(batch, frontier, keep, children));

@@ -54,14 +54,17 @@ impl Penalties {
             banned,
             min_tokens: stops.min_tokens,
         };
-        for &(token, bias) in &request.sampling.logit_bias {
-            penalties.entry(token).bias += bias;
-        }
+        let biases = &request.sampling.logit_bias;
         if penalties.counts() {
-            penalties.seen.try_reserve(n_max)?;
-            for &token in prompt {
-                penalties.entry(token).in_text = true;
-            }
+            penalties.seen.try_reserve(n_max + biases.len())?;
+            // All at once: one by one, each would move those behind it.
+            let in_text = Seen { in_text: true, ..Seen::default() };
+            penalties.seen.extend(prompt.iter().map(|&token| (token, in_text)));
+            penalties.seen.sort_unstable_by_key(|&(token, _)| token);
+            penalties.seen.dedup_by_key(|&mut (token, _)| token);
+        }
+        for &(token, bias) in biases {
+            penalties.entry(token).bias += bias;
         }
         Ok(penalties)
     }

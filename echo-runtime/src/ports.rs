@@ -4,6 +4,7 @@ use crate::conduct::{Conduct, StepFaults};
 use crate::guarded::{GuardedDrafter, GuardedGate, GuardedSolver, GuardedTarget};
 use crate::options::Options;
 use echo_core::{Drafter, Gate, Limits, Solver, Target, Vocab};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What an engine is put together from.
@@ -79,8 +80,13 @@ impl Ports {
     ) {
         let n_tokens = target.shape().vocab;
         let conduct = Conduct::new(options.draft_time_max, &self.faults);
-        self.target = GuardedTarget { inner: target };
-        self.drafter = GuardedDrafter::new(drafter, conduct, n_tokens);
+        let target = std::mem::replace(&mut self.target, GuardedTarget { inner: target });
+        let drafter = GuardedDrafter::new(drafter, conduct, n_tokens);
+        let drafter = std::mem::replace(&mut self.drafter, drafter);
+        // What lies on a device that is gone may say so once more when it is dropped; the other
+        // goes all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(target)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(drafter)));
     }
 
     /// Whether a part was switched off, so that sequences are decoded plainly.

@@ -126,17 +126,31 @@ impl PrefixCache {
             let oldest =
                 (0..self.blocks.len()).filter_map(|id| Some((idle(&self.blocks[id])?, id))).min();
             let Some((_, id)) = oldest else { return false };
-            let block = self.blocks[id].take().expect("an idle block is there");
-            self.index.remove(&block.key);
-            if block.key.0 != ROOT {
-                self.block_mut(block.key.0).children -= 1;
-            }
-            for slot in block.slots {
-                pool.release(slot, Owner::Cache);
-            }
-            self.vacant.push(id as BlockId);
+            self.evict(id as BlockId, pool);
         }
         true
+    }
+
+    /// Evicts `block` and what it stands on, up to what others stand on, too.
+    pub(crate) fn evict_chain(&mut self, mut block: BlockId, pool: &mut KvPool) {
+        while block != ROOT && self.block(block).holders == 0 && self.block(block).children == 0 {
+            block = self.evict(block, pool);
+        }
+    }
+
+    /// Evicts an idle leaf, and returns its parent.
+    fn evict(&mut self, id: BlockId, pool: &mut KvPool) -> BlockId {
+        let block = self.blocks[id as usize].take().expect("an idle block is there");
+        let parent = block.key.0;
+        self.index.remove(&block.key);
+        if parent != ROOT {
+            self.block_mut(parent).children -= 1;
+        }
+        for slot in block.slots {
+            pool.release(slot, Owner::Cache);
+        }
+        self.vacant.push(id);
+        parent
     }
 
     fn block(&self, id: BlockId) -> &Block {

@@ -43,6 +43,14 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
+    /// Forgets a sequence that ended between two steps.
+    pub(crate) fn forget(&mut self, id: SeqId) {
+        self.suspects.retain(|&suspect| suspect != id);
+        if self.suspects.is_empty() {
+            self.failures = 0;
+        }
+    }
+
     /// Takes who said something or ended off the suspects; with the last of them all failures are
     /// forgotten.
     fn clear(&mut self, committed: &[Committed], finished: &[Finished]) {
@@ -167,11 +175,8 @@ impl Engine {
     fn reopen(&mut self, mut error: DeviceError, out: &mut Output) -> Result<(), DeviceError> {
         self.unseat_all();
         let shape = self.ports.target.shape();
-        // Its memory has to be free before there is room for another. What lies on a device that is
-        // gone may say so once more when it is dropped.
-        let (gone, none) = (Box::new(Gone(shape)), Box::new(NoDraft));
-        let drop_old = || self.ports.set_pair(gone, none, &self.options);
-        let _ = catch_unwind(AssertUnwindSafe(drop_old));
+        // Its memory has to be free before there is room for another.
+        self.ports.set_pair(Box::new(Gone(shape)), Box::new(NoDraft), &self.options);
         for _ in 0..OPENINGS_MAX {
             let Some(reopen) = &mut self.recovery.reopen else { break };
             match catch_unwind(AssertUnwindSafe(reopen)) {

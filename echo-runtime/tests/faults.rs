@@ -99,6 +99,27 @@ fn a_row_without_numbers_ends_its_request_alone() {
     }
 }
 
+/// A device may have left numbers that are none in what was read, too.
+#[test]
+fn what_a_faulty_request_has_read_is_lent_to_nobody() {
+    let (mut engine, target, _) = engine(3, Box::new(Greedy));
+    engine.submit(request(1)).expect("a good request");
+    target.spoil(0, 19);
+    let (answers, _) = run(&mut engine, 1);
+    assert_eq!(answers[0].1, FinishReason::Faulty);
+    target.heal();
+    for cached in [0, 16] {
+        engine.submit(request(1)).expect("a good request");
+        let mut out = Output::default();
+        while !engine.is_idle() {
+            engine.step(&mut out).expect("nothing fails here");
+            engine.audit();
+        }
+        let usage = out.finished[0].usage;
+        assert_eq!((&out.finished[0].reason, usage.cached_tokens), (&FinishReason::Length, cached));
+    }
+}
+
 /// Keeps one node more than the budget allows, or an orphan, or drops a root.
 struct Unruly(usize);
 

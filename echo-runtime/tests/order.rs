@@ -11,8 +11,8 @@ use testkit::small_limits;
 use testkit::solvers::Greedy;
 use testkit::vocab::SmallVocab;
 
-fn engine() -> Engine {
-    let limits = echo_core::Limits { seqs_max: 2, ..small_limits() };
+fn engine(seqs_max: usize) -> Engine {
+    let limits = echo_core::Limits { seqs_max, ..small_limits() };
     let target = SimTarget::new(SimOptions {
         kv_slots: limits.kv_slots,
         context_max: limits.context_max,
@@ -37,7 +37,7 @@ fn request(first: Token, party: u16, priority: i32) -> Request {
 
 /// Runs `requests`, handed in together, and returns the order in which they began.
 fn order(requests: &[Request]) -> Vec<usize> {
-    let mut engine = engine();
+    let mut engine = engine(2);
     let ids: Vec<SeqId> =
         requests.iter().map(|r| engine.submit(r.clone()).expect("there is room")).collect();
     let (mut out, mut began) = (Output::default(), Vec::new());
@@ -52,6 +52,23 @@ fn order(requests: &[Request]) -> Vec<usize> {
         out.clear();
     }
     began
+}
+
+/// Slots are taken when rows run, steps after a place was: what is promised counts.
+#[test]
+fn nobody_is_seated_on_slots_that_others_were_promised() {
+    let mut engine = engine(4);
+    for r in 0..4 {
+        let prompt = (0..70).map(|i| (r * 7 + i * (r + 1)) % 32).collect();
+        let stops = Stops { max_tokens: Some(4), ignore_eos: true, ..Stops::default() };
+        engine.submit(Request { stops, ..Request::new(prompt) }).expect("there is room");
+    }
+    let mut out = Output::default();
+    while !engine.is_idle() {
+        engine.step(&mut out).expect("the device is sound");
+        assert!(engine.n_live() <= 2, "160 slots hold two of them");
+    }
+    assert_eq!(out.finished.iter().map(|f| f.usage.preemptions).collect::<Vec<_>>(), [0; 4]);
 }
 
 #[test]
@@ -76,7 +93,7 @@ fn a_party_that_floods_waits_for_itself() {
 
 #[test]
 fn counts_by_depth_add_up() {
-    let mut engine = engine();
+    let mut engine = engine(2);
     for first in 0..6 {
         engine.submit(request(first, 0, 0)).expect("there is room");
     }

@@ -31,6 +31,16 @@ impl Paths {
         }
     }
 
+    /// Forgets all paths.
+    pub fn clear(&mut self) {
+        self.seq.clear();
+        self.row.clear();
+        self.verdict.clear();
+        self.start.clear();
+        self.start.push(0);
+        self.faulty.clear();
+    }
+
     /// Number of sequences with a root.
     pub fn len(&self) -> usize {
         self.seq.len()
@@ -72,12 +82,7 @@ impl Paths {
 pub fn accept(tree: SuperTreeView<'_>, packed: &Packed, verdicts: &Verdicts, paths: &mut Paths) {
     let view = packed.view();
     assert_eq!(verdicts.len(), view.sampled.len(), "one verdict per sampled row");
-    paths.seq.clear();
-    paths.row.clear();
-    paths.verdict.clear();
-    paths.start.clear();
-    paths.start.push(0);
-    paths.faulty.clear();
+    paths.clear();
     let mut verdict = 0;
     for (s, &seq) in view.seqs.iter().enumerate() {
         let drafted = view.drafted(s);
