@@ -19,9 +19,11 @@ mod live;
 mod metrics;
 mod options;
 mod parse;
+mod parsers;
 mod patience;
 mod peers;
 mod phase;
+mod pieces;
 mod routes;
 mod scores;
 mod serve;
@@ -31,6 +33,7 @@ mod wire;
 pub use codec::Codec;
 pub use dry_run::requests;
 pub use options::{OptionsError, ServeOptions};
+pub use parsers::PARSERS;
 pub use phase::Phase;
 pub use routes::routes;
 pub use serve::{Listeners, serve};
@@ -39,6 +42,7 @@ use clients::Clients;
 use echo_runtime::Handle;
 use live::Live;
 use metrics::Metrics;
+use parsers::Parsers;
 use scores::Scores;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -60,6 +64,7 @@ pub(crate) struct App {
     /// Digests of the keys, by client.
     keys: Arc<[[u8; 32]]>,
     clients: Arc<Clients>,
+    parsers: Arc<Parsers>,
     scores: Arc<Scores>,
     ending: watch::Receiver<phase::Ending>,
     metrics: Arc<Metrics>,

@@ -3,6 +3,7 @@
 use crate::clients::Clients;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::parsers::Parsers;
 use crate::patience::Patience;
 use crate::peers::Peers;
 use crate::phase::{Ending, Phase};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Bytes and fields of a request's head at most.
 const HEAD_MAX: (usize, usize) = (16 << 10, 64);
@@ -45,7 +46,7 @@ impl From<TcpListener> for Listeners {
 }
 
 /// Serves on `listeners` until `phase` says otherwise, then ends in order: `/ready` says no;
-/// requests are refused; running ones end, or are told at the drain deadline (or by
+/// requests are refused; running ones end and are read, or are told at the drain deadline (or by
 /// [`Phase::Stop`]) that they are cut. Shuts the engine down.
 pub async fn serve(
     listeners: impl Into<Listeners>,
@@ -66,19 +67,28 @@ pub async fn serve(
         codec,
         keys: options.api_keys.iter().map(|key| auth::digest(key.as_bytes())).collect(),
         clients: Arc::new(Clients::new(options.api_keys.len(), places)),
+        parsers: Arc::new(Parsers::new(options.queue_deadline)),
         scores: Arc::new(Scores::new(options.scores_max)),
         options,
         ending: seen,
     };
     let graceful = GracefulShutdown::new();
-    tokio::select! {
-        () = take(&main, routes::router(app.clone()), &app.options, &graceful) => {}
-        () = show(watch.as_ref(), &app, &graceful) => {}
-        () = tidy(&app) => {}
-        () = end(&app, ending, phase) => {}
-    }
+    let mut cut = phase.clone();
+    let left = tokio::select! {
+        () = take(&main, routes::router(app.clone()), &app.options, &graceful) => LAST_WORDS,
+        () = show(watch.as_ref(), &app, &graceful) => LAST_WORDS,
+        () = tidy(&app) => LAST_WORDS,
+        left = end(&app, ending, phase) => left,
+    };
     drop((main, watch));
-    let _ = timeout(LAST_WORDS, graceful.shutdown()).await;
+    let read = graceful.shutdown();
+    tokio::pin!(read);
+    tokio::select! {
+        () = &mut read => return,
+        () = sleep(left) => {}
+        () = stopped(&mut cut) => {}
+    }
+    let _ = timeout(LAST_WORDS, read).await;
 }
 
 /// Keeps the metrics' memory flat, for ever.
@@ -127,7 +137,10 @@ async fn take(
             sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let Some(visit) = peers.enter(peer.ip(), options.peer_connections_max) else { continue };
+        let Some(visit) = peers.enter(peer.ip().to_canonical(), options.peer_connections_max)
+        else {
+            continue;
+        };
         // Tokens are small and each is awaited.
         let _ = socket.set_nodelay(true);
         let socket = TokioIo::new(Patience::new(socket, options.stall_deadline));
@@ -141,31 +154,41 @@ async fn take(
     }
 }
 
-/// Waits for the end and goes through its stages.
-async fn end(app: &App, ending: watch::Sender<Ending>, mut phase: watch::Receiver<Phase>) {
+/// Waits for the end and goes through its stages. Returns the time that clients have to read what
+/// was answered.
+async fn end(
+    app: &App,
+    ending: watch::Sender<Ending>,
+    mut phase: watch::Receiver<Phase>,
+) -> Duration {
     // Whoever dropped the sender wants no end.
     if phase.wait_for(|&phase| phase > Phase::Serve).await.is_err() {
         std::future::pending::<()>().await;
     }
-    let stopped = async {
-        if phase.wait_for(|&phase| phase == Phase::Stop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let drained = async {
         let _ = ending.send(Ending::Leaving);
         sleep(app.options.ready_delay).await;
         app.handle.shutdown();
         let _ = ending.send(Ending::Closed);
-        let _ = timeout(app.options.drain_deadline, all_answered(app)).await;
+        let (start, deadline) = (Instant::now(), app.options.drain_deadline);
+        let _ = timeout(deadline, all_answered(app)).await;
+        deadline.saturating_sub(start.elapsed())
     };
-    tokio::select! {
-        () = stopped => {}
-        () = drained => {}
-    }
+    let left = tokio::select! {
+        () = stopped(&mut phase) => Duration::ZERO,
+        left = drained => left,
+    };
     app.handle.shutdown();
     let _ = ending.send(Ending::Cut);
     let _ = timeout(LAST_WORDS, all_answered(app)).await;
+    left
+}
+
+/// Waits for [`Phase::Stop`], for ever if nobody is left to say it.
+async fn stopped(phase: &mut watch::Receiver<Phase>) {
+    if phase.wait_for(|&phase| phase == Phase::Stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn all_answered(app: &App) {

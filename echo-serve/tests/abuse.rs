@@ -5,6 +5,7 @@ mod testkit;
 use echo_serve::ServeOptions;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use testkit::{Answer, Dice, Server, Setup, one_answer, post, scaled};
 
@@ -198,6 +199,19 @@ fn log_probabilities_have_their_room() {
         });
         assert_eq!(server.complete(&asked(1, 7, false)).status, 200, "the room came back");
     }
+}
+
+/// What nobody waits for any more takes neither time nor memory.
+#[test]
+fn bodies_of_clients_that_left_are_not_turned_into_tokens() {
+    let server = Server::start(Setup::usual());
+    for _ in 0..200 {
+        let request = post("/tokenize", &json!({"prompt": "slow"}).to_string());
+        server.connect().write_all(request.as_bytes()).expect("it reads");
+    }
+    assert_eq!(server.post("/tokenize", &json!({"prompt": "x"})).status, 200);
+    let turned = testkit::SLOW.load(Ordering::Relaxed);
+    assert!(turned < 100, "{turned} of 200");
 }
 
 #[test]

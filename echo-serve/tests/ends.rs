@@ -122,17 +122,10 @@ fn a_reader_that_does_not_read_holds_nobody_up() {
     let mut setup = Setup::usual();
     setup.options.stall_deadline = Duration::from_millis(400);
     let server = Server::start(setup);
-    let stalled = tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4096).expect("a small buffer");
-        let stream = socket.connect(server.address).await.expect("the server listens");
-        stream.into_std().expect("a socket")
-    });
-    stalled.set_nonblocking(false).expect("a socket");
+    let mut stalled = connect_narrowly(&server);
     // Far more than the buffers between the two hold.
     let body = json!({"prompt": vec!["x"; 64], "max_tokens": 240, "stream": true, "logprobs": 20,
         "ignore_eos": true});
-    let mut stalled = stalled;
     let request = post("/v1/completions", &body.to_string());
     stalled.write_all(request.as_bytes()).expect("it reads");
     until("the answers' end", || {
@@ -174,6 +167,39 @@ fn a_drain_lets_streams_end() {
     server.wait();
     assert!(!server.handle.is_open());
     assert!(TcpStream::connect(server.address).is_err());
+}
+
+/// A socket that holds little for a client that does not read yet.
+fn connect_narrowly(server: &Server) -> TcpStream {
+    let stream = tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = socket.connect(server.address).await.expect("the server listens");
+        stream.into_std().expect("a socket")
+    });
+    stream.set_nonblocking(false).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    stream
+}
+
+#[test]
+fn what_was_answered_before_a_drain_is_read_to_its_end() {
+    let mut server = Server::start(Setup::usual());
+    let mut socket = connect_narrowly(&server);
+    // Far more than the buffers between the two hold.
+    let body = json!({"prompt": vec!["x"; 32], "max_tokens": 240, "logprobs": 20,
+        "ignore_eos": true});
+    let request = post("/v1/completions", &body.to_string());
+    socket.write_all(request.as_bytes()).expect("it reads");
+    let mut head = [0; 64];
+    let read = socket.read(&mut head).expect("the answer begins");
+    server.go(Phase::Drain);
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut answer = head[..read].to_vec();
+    socket.read_to_end(&mut answer).expect("the answer goes on");
+    let answer = Answer::new(&answer);
+    assert_eq!(answer.json()["choices"].as_array().map(Vec::len), Some(32));
+    server.wait();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::setup::Loaded;
 use crate::{MEMORY, assemble};
 use anyhow::{Context, Result, bail};
 use echo_runtime::Handle;
-use echo_serve::{Listeners, Phase, serve};
+use echo_serve::{Listeners, PARSERS, Phase, serve};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,6 @@ use tokio::sync::watch;
 /// The variable that may hold a key.
 const KEY_VARIABLE: &str = "ECHO_API_KEY";
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
-/// Threads that make tokens of prompts: enough that a few long ones do not stop the short.
-const PARSERS: usize = 8;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;

@@ -7,12 +7,12 @@ use crate::clients::ClientId;
 use crate::error::ApiError;
 use crate::phase::Ending;
 use crate::wire::Generate;
-use crate::{App, body, parse, sse};
+use crate::{App, body, parse, pieces, sse};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use echo_runtime::Usage;
 use serde_json::json;
 
@@ -43,20 +43,17 @@ async fn generate(
         let message = "the server is shutting down; try another";
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
     }
-    // Templates and tokenizers take their time, and one that panics takes only this task along.
     let parsing = {
         let app = app.clone();
         move || parse::requests(app.setting(), client, &body, chat).map(|requests| (requests, body))
     };
-    let parsed = tokio::task::spawn_blocking(parsing).await;
-    let broken = |_| ApiError::internal("the prompt could not be turned into tokens");
-    let (requests, body) = parsed.map_err(broken)??;
+    let (requests, body) = app.parsers.run(parsing).await?;
     let envelope = Envelope::new(chat);
     if body.stream == Some(true) {
         let answers = Answers::begin(&app, client, &body, requests).await?;
         return Ok(sse::stream(app, body, envelope, answers));
     }
-    let (answers, _room) = complete(&app, client, &body, requests).await?;
+    let (answers, room) = complete(&app, client, &body, requests).await?;
     let shape = if chat { Shape::Chat } else { Shape::Completion };
     let mut response = envelope.json(&app.options.model, false);
     let choices = answers.iter().enumerate();
@@ -68,5 +65,5 @@ async fn generate(
         all.add(usage);
     }
     response["metrics"] = json!({"speculative_decoding": choice::record(&all)});
-    Ok(Json(response).into_response())
+    Ok(pieces::json(response.to_string(), room, app.options.total_deadline))
 }

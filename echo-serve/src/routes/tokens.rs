@@ -14,8 +14,7 @@ pub(crate) async fn tokenize(State(app): State<App>, body: Body) -> Result<Json<
         let app = app.clone();
         move || parse::text(app.setting(), body.prompt.as_ref(), body.messages.as_deref())
     };
-    let broken = |_| ApiError::internal("the prompt could not be turned into tokens");
-    let tokens = tokio::task::spawn_blocking(encoding).await.map_err(broken)??;
+    let tokens = app.parsers.run(encoding).await?;
     let context = app.handle.limits().context_max;
     Ok(Json(json!({"count": tokens.len(), "max_model_len": context, "tokens": tokens})))
 }

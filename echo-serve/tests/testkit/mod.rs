@@ -7,7 +7,7 @@ mod model;
 
 pub(crate) use client::{Answer, events, get, one_answer, post};
 pub(crate) use dice::{Dice, scaled};
-pub(crate) use model::{BROKEN, Pace, parts};
+pub(crate) use model::{BROKEN, Pace, SLOW, parts};
 
 use echo_core::Limits;
 use echo_runtime::{Engine, Handle, Options};

@@ -11,10 +11,13 @@ use echo_model::template::Message;
 use echo_runtime::Parts;
 use echo_serve::Codec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Letters as tokens; a tokenizer that panics at the word `panic`.
+/// Texts with the word `slow` that were turned into tokens.
+pub(crate) static SLOW: AtomicUsize = AtomicUsize::new(0);
+
+/// Letters as tokens; a tokenizer that panics at the word `panic` and takes its time over `slow`.
 #[derive(Default)]
 pub(crate) struct Bytes(ByteVocab);
 
@@ -25,6 +28,10 @@ impl Codec for Bytes {
 
     fn encode(&self, text: &str) -> Result<Vec<Token>, String> {
         assert!(!text.contains("panic"), "a tokenizer with a bug");
+        if text.contains("slow") {
+            std::thread::sleep(Duration::from_millis(100));
+            SLOW.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(text.bytes().map(Token::from).collect())
     }
 
