@@ -1,5 +1,7 @@
 //! The flags that say how an engine is put together, shared by the commands.
 
+use crate::counts::count;
+use anyhow::{Result, bail};
 use clap::Args;
 use echo_core::Limits;
 
@@ -51,13 +53,23 @@ pub(crate) struct EngineArgs {
     #[arg(long, default_value = "goodput")]
     pub(crate) solver: String,
     /// Deepest drafted level; 0 decodes plainly
-    #[arg(long, visible_alias = "speculative-num-steps", default_value_t = 5)]
+    #[arg(long, visible_alias = "speculative-num-steps", default_value_t = 5, value_parser = count)]
     pub(crate) depth: usize,
     /// Children of one node, and nodes of one level that have children
-    #[arg(long, visible_alias = "speculative-eagle-topk", default_value_t = 4)]
+    #[arg(
+        long,
+        visible_alias = "speculative-eagle-topk",
+        default_value_t = 4,
+        value_parser = count
+    )]
     pub(crate) width: usize,
     /// Drafted nodes of one sequence that may be verified in one step
-    #[arg(long, visible_alias = "speculative-num-draft-tokens", default_value_t = 32)]
+    #[arg(
+        long,
+        visible_alias = "speculative-num-draft-tokens",
+        default_value_t = 32,
+        value_parser = count
+    )]
     pub(crate) nodes: usize,
     /// Rows of all trees in one forward, roots included (`K_max`); the solver decides if not given
     #[arg(long)]
@@ -75,6 +87,14 @@ impl EngineArgs {
     /// The gate's name and parameters.
     pub(crate) fn gate(&self) -> String {
         self.echo_threshold.map_or_else(|| self.gate.clone(), |tau| format!("fixed:{tau}"))
+    }
+
+    /// Refuses a gate or a solver that was named where it has no part; `why` it has none.
+    pub(crate) fn name_no_policy(&self, why: &str) -> Result<()> {
+        if self.gate() != "auto" || self.solver != "goodput" {
+            bail!("--gate, --echo-threshold and --solver have no part in this: {why}");
+        }
+        Ok(())
     }
 
     /// Limits for `seqs` live sequences on a model made for `context_model` tokens.

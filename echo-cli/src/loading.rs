@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Time and memory of a load.
@@ -11,15 +12,18 @@ pub(crate) struct Loading {
     pub(crate) seconds: f64,
     /// Bytes of the weights as stored.
     pub(crate) stored: u64,
-    /// Most bytes that the process held up to then, if the system tells.
+    /// Most bytes that the process held up to then, if the system tells and this is its first load:
+    /// later ones stand on what earlier ones left.
     pub(crate) peak: Option<u64>,
 }
 
 impl Loading {
     /// To be made when the weights are there.
     pub(crate) fn ended(time: Duration, stored: usize) -> Self {
+        static HAS_LOADED: AtomicBool = AtomicBool::new(false);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Loading { seconds: time.as_secs_f64(), stored: stored as u64, peak: peak(&status) }
+        let peak = if HAS_LOADED.swap(true, Relaxed) { None } else { peak(&status) };
+        Loading { seconds: time.as_secs_f64(), stored: stored as u64, peak }
     }
 }
 
@@ -52,5 +56,8 @@ mod tests {
                     weights";
         assert_eq!(loading.to_string(), text);
         assert_eq!(super::peak("VmHWM: many"), None);
+        // Whichever tests have loaded something before.
+        let _ = Loading::ended(Duration::ZERO, 1);
+        assert_eq!(Loading::ended(Duration::ZERO, 1).peak, None);
     }
 }

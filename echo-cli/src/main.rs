@@ -7,6 +7,7 @@ mod backend;
 mod bench;
 mod calibrate;
 mod codec;
+mod counts;
 mod cuda;
 mod doctor;
 mod engine_args;

@@ -5,7 +5,7 @@ use crate::maps::{Maps, calibrated};
 use crate::model;
 use crate::registry;
 use crate::setup::{self, Loaded};
-use crate::times::Times;
+use crate::times::{Times, stamp};
 use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
 use echo_gate::{CalibrationFile, Fingerprint};
@@ -109,7 +109,9 @@ impl Team {
 
     /// Times of the target and the drafter called `name`, kept from start to start.
     pub(crate) fn times(&mut self, name: &str, limits: &Limits) -> Result<Times> {
-        let fingerprint = format!("{}; {name}; {limits:?}", self.fingerprint);
+        let head = name.split_once(':').map(|(_, folder)| stamp(Path::new(folder)));
+        let head = head.unwrap_or_default();
+        let fingerprint = format!("{}; {name} {head}; {limits:?}", self.fingerprint);
         Times::known(&fingerprint, || {
             // Twice each in turn: a slow moment of the machine makes neither dear by itself.
             let (tiers, mut times) = (self.tiers, Times::default());
@@ -169,17 +171,20 @@ fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
     if !path.exists() {
         return Ok(None);
     }
-    let read = || -> Result<CalibrationFile> {
+    let read = || -> Result<Option<CalibrationFile>> {
         let file = CalibrationFile::from_json(&std::fs::read_to_string(&path)?)?;
-        let running = Fingerprint {
-            target: model::short_name(&loaded.path),
-            drafter: name.to_owned(),
-            ..file.fingerprint.clone()
-        };
-        file.check_fingerprint(&running)?;
-        Ok(file)
+        let target = model::short_name(&loaded.path);
+        file.check_fingerprint(&Fingerprint { target, ..file.fingerprint.clone() })?;
+        // It lies beside the head, whatever that folder was called when it was made.
+        let kind = |drafter: &str| drafter.split(':').next().map(str::to_owned);
+        let is_of_kind = kind(&file.fingerprint.drafter) == kind(name);
+        if !is_of_kind {
+            let made_for = &file.fingerprint.drafter;
+            eprintln!("{}: made for `{made_for}`; `{name}` goes without", path.display());
+        }
+        Ok(is_of_kind.then_some(file))
     };
-    Ok(Some(read().with_context(|| format!("{}", path.display()))?))
+    read().with_context(|| format!("{}", path.display()))
 }
 
 /// The drafter that `name` means.

@@ -78,11 +78,21 @@ impl Times {
     }
 }
 
-/// When and how long a file is: another one of its name is told by it.
+/// When and how long a file is, or each file of a folder: another one of its name is told by it.
 pub(crate) fn stamp(path: &Path) -> String {
-    let Ok(about) = std::fs::metadata(path) else { return String::new() };
-    let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{} {} {:?}", path.display(), about.len(), changed.unwrap_or_default())
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|file| file.path());
+    let mut files: Vec<PathBuf> = files.filter(|file| file.is_file()).collect();
+    files.sort();
+    if files.is_empty() {
+        files.push(path);
+    }
+    let of = |file: &PathBuf| {
+        let about = std::fs::metadata(file).ok()?;
+        let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Some(format!("{} {} {:?}", file.display(), about.len(), changed.unwrap_or_default()))
+    };
+    files.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }
 
 fn read(path: &Path, fingerprint: &str) -> Option<Times> {
@@ -130,6 +140,17 @@ mod tests {
         let times = Times { verify, draft: of(&[(1, 50), (1, 55)]) };
         assert!((times.spread() - 1.1).abs() < 1e-9, "{}", times.spread());
         assert_eq!(Times::default().spread(), 1.0);
+    }
+
+    #[test]
+    fn a_file_of_a_folder_that_changed_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |text: &str| std::fs::write(folder.path().join("head"), text);
+        write("one").expect("it can be written");
+        let (file, before) = (stamp(&folder.path().join("head")), stamp(folder.path()));
+        assert!(!before.is_empty() && file == before, "{file} {before}");
+        write("longer").expect("it can be written");
+        assert_ne!(stamp(folder.path()), before);
     }
 
     #[test]

@@ -80,6 +80,17 @@ fn unknown_names_list_the_known_ones() {
 }
 
 #[test]
+fn flags_that_would_change_nothing_are_refused() {
+    for args in [["bench", "--solver", "topn"], ["bench", "--echo-threshold", "0.5"]] {
+        let said = refusal(&args);
+        assert!(said.contains("--rows"), "{args:?}: {said}");
+    }
+    let said = refusal(&["calibrate", "--gate", "always"]);
+    assert!(said.contains("--gate"), "{said}");
+    assert!(refusal(&["load", "--url", "http://127.0.0.1:1", "--seconds=-1"]).contains("seconds"));
+}
+
+#[test]
 fn the_text_is_the_same_with_and_without_speculation() {
     if support::default_model("the_text_is_the_same").is_none() {
         return;

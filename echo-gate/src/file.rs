@@ -94,7 +94,7 @@ pub enum FileError {
     /// Made for something else.
     #[error(
         "the calibration file was made for {field} `{file}`, but this is `{running}`; calibrate \
-         again with `echo-llm calibrate` or choose the gate `always`"
+         again with `echo-llm calibrate`, or take the file away"
     )]
     Fingerprint {
         /// The first field that differs.

@@ -91,6 +91,6 @@ fn another_fingerprint_is_refused_by_name() {
     ] {
         let said = file.check_fingerprint(&running).unwrap_err().to_string();
         assert!(said.contains(&format!("made for {field} `")) && said.contains("`z`"), "{said}");
-        assert!(said.contains("calibrate") && said.contains("`always`"), "{said}");
+        assert!(said.contains("calibrate") && said.contains("take the file away"), "{said}");
     }
 }

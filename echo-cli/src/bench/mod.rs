@@ -42,21 +42,24 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     limit: Option<usize>,
     /// Concurrent requests to measure at; where there are fewer prompts, they are asked again
-    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 4, 16])]
+    /// [default: 1,4,16]
+    #[arg(short, long, value_delimiter = ',')]
     concurrency: Vec<usize>,
-    /// Tokens generated for each prompt
-    #[arg(short = 'n', long, default_value_t = 48)]
-    max_tokens: usize,
+    /// Tokens generated for each prompt [default: 48]
+    #[arg(short = 'n', long)]
+    max_tokens: Option<usize>,
     /// Measured runs of each row, each with one of plain decoding in turn; medians are reported
-    #[arg(short, long, default_value_t = 2)]
-    repeat: usize,
+    /// [default: 2]
+    #[arg(short, long)]
+    repeat: Option<usize>,
     /// 0 takes the likeliest token
     #[arg(short, long, default_value_t = 0.0)]
     temperature: f32,
     /// About five minutes on two cores (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, all rows: some hours
+    /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, 3 runs, all rows, as far as other flags
+    /// don't say otherwise: some hours
     #[arg(long)]
     full: bool,
     /// Time nothing: compare every output with plain decoding's, for all prompts, greedily and at
@@ -81,6 +84,9 @@ pub(crate) struct BenchArgs {
     out: PathBuf,
 }
 
+/// Tokens for each prompt if nobody says otherwise.
+const MAX_TOKENS: usize = 48;
+
 /// What is measured, after `--quick` and `--full`.
 struct Plan {
     rows: Vec<Row>,
@@ -91,6 +97,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    args.engine.name_no_policy("a bench takes its policies from --rows")?;
     let mut prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Bench)?;
     if args.exact {
         let n = args.limit.unwrap_or(prompts.len());
@@ -101,19 +108,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         names.push(peer::DRAFTING.into());
     }
     let rows = rows::select(&args.engine, &names, args.full)?;
-    let plan = if args.full {
-        prompts = prompts::sample(prompts, args.limit.unwrap_or(24));
-        let concurrency = vec![1, 2, 4, 8, 16, 32, 64];
-        Plan { rows, concurrency, max_tokens: 64, repeat: 3, temperature: args.temperature }
+    let (limit, concurrency, max_tokens, repeat) = if args.full {
+        (24, &[1, 2, 4, 8, 16, 32, 64][..], 64, 3)
     } else {
-        prompts = prompts::sample(prompts, args.limit.unwrap_or(8));
-        Plan {
-            rows,
-            concurrency: args.concurrency.clone(),
-            max_tokens: args.max_tokens,
-            repeat: args.repeat,
-            temperature: args.temperature,
-        }
+        (8, &[1, 4, 16][..], MAX_TOKENS, 2)
+    };
+    prompts = prompts::sample(prompts, args.limit.unwrap_or(limit));
+    let given = &args.concurrency;
+    let plan = Plan {
+        rows,
+        concurrency: if given.is_empty() { concurrency.to_vec() } else { given.clone() },
+        max_tokens: args.max_tokens.unwrap_or(max_tokens),
+        repeat: args.repeat.unwrap_or(repeat),
+        temperature: args.temperature,
     };
     if plan.concurrency.iter().any(|&c| c == 0 || c > 256) || plan.repeat == 0 {
         bail!("--concurrency takes numbers from 1 to 256, --repeat at least 1");
@@ -188,7 +195,7 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
     let plan = Plan {
         rows: exact::rows(&args.engine, &args.rows)?,
         concurrency: Vec::new(),
-        max_tokens: args.max_tokens,
+        max_tokens: args.max_tokens.unwrap_or(MAX_TOKENS),
         repeat: 1,
         temperature: 0.0,
     };

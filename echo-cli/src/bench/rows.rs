@@ -125,7 +125,7 @@ pub(crate) fn limits(
         let context = limits.context_max;
         bail!("the longest text has {longest} tokens, the context {context}; raise --context");
     }
-    limits.kv_slots = args.kv_slots.unwrap_or(seqs * (longest + limits.tree_max)).max(2048);
+    limits.kv_slots = args.kv_slots.unwrap_or((seqs * (longest + limits.tree_max)).max(2048));
     limits.context_max = limits.context_max.min(limits.kv_slots);
     limits.check()?;
     Ok(limits)

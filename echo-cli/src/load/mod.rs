@@ -56,6 +56,9 @@ pub(crate) struct LoadArgs {
 }
 
 pub(crate) fn run(args: &LoadArgs) -> Result<()> {
+    if Duration::try_from_secs_f32(args.seconds).is_err() {
+        bail!("--seconds is {}, must be seconds, 0 or more", args.seconds);
+    }
     if args.streams.contains(&0) || args.repeat == 0 {
         bail!("--streams and --repeat must be 1 or more");
     }
@@ -138,7 +141,8 @@ async fn drive(
     args: &LoadArgs,
 ) -> Result<(Duration, Vec<Heard>)> {
     let (start, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let (time, max_tokens) = (Duration::from_secs_f32(args.seconds), args.max_tokens);
+    let (time, max_tokens) =
+        (Duration::try_from_secs_f32(args.seconds).unwrap_or_default(), args.max_tokens);
     let mut clients = JoinSet::new();
     for _ in 0..streams {
         let (row, prompts, next) = (row.clone(), prompts.clone(), next.clone());

@@ -1,5 +1,6 @@
 //! The flags of `echo-llm serve`, and what they make of a server's options.
 
+use crate::counts::{count, count_from_1};
 use crate::engine_args::EngineArgs;
 use crate::{MEMORY, model};
 use anyhow::{Context, Result, bail};
@@ -45,16 +46,22 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
     /// Requests decoded at once
-    #[arg(long, visible_alias = "max-running-requests", default_value_t = 64)]
+    #[arg(
+        long,
+        visible_alias = "max-running-requests",
+        default_value_t = 64,
+        value_parser = count_from_1
+    )]
     pub(crate) max_num_seqs: usize,
     /// Requests that may wait for a place; more are told to come again
-    #[arg(long, visible_alias = "max-queue-size", default_value_t = 512)]
+    #[arg(long, visible_alias = "max-queue-size", default_value_t = 512, value_parser = count)]
     max_queued_requests: usize,
     /// Prompt tokens read in one step
     #[arg(
         long,
         visible_aliases = ["chunked-prefill-size", "max-num-batched-tokens"],
-        default_value_t = 512
+        default_value_t = 512,
+        value_parser = count_from_1
     )]
     max_prefill_tokens: usize,
     /// Read every prompt anew
@@ -73,12 +80,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value_t = 1 << 20)]
     max_listed_logprobs: usize,
     /// Connections at once
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = count_from_1)]
     max_connections: usize,
     /// Connections of one address at once; those of this machine are not counted
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = count_from_1)]
     max_connections_per_peer: usize,
-    /// Seconds a request may wait for a place
+    /// Seconds until an answer must have begun: waiting for a place and reading the prompt
     #[arg(long, default_value_t = 30.0)]
     queue_timeout: f32,
     /// Seconds an answer may take

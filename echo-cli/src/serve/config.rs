@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::Path;
 use toml::Value;
@@ -14,8 +14,10 @@ pub(crate) fn parse<C: CommandFactory + FromArgMatches>() -> Result<C> {
     let line: Vec<OsString> = std::env::args_os().collect();
     let matches = C::command().get_matches_from(&line);
     let Some(path) = file_of(&matches) else { return Ok(matches_into(&matches)) };
-    let (_, given) = matches.subcommand().expect("a file was named to one");
-    let flags = read(&path, given).with_context(|| format!("{}", path.display()))?;
+    let (name, given) = matches.subcommand().expect("a file was named to one");
+    let mut command = C::command();
+    let command = command.find_subcommand_mut(name).expect("it was just given");
+    let flags = read(&path, command, given).with_context(|| format!("{}", path.display()))?;
     let again = C::command().try_get_matches_from(line.into_iter().chain(flags));
     match again {
         Ok(matches) => Ok(matches_into(&matches)),
@@ -51,20 +53,34 @@ fn told(error: &clap::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// The keys of the file at `path` as flags, without those that were `given` on the command line.
-fn read(path: &Path, given: &ArgMatches) -> Result<Vec<OsString>> {
+/// The keys of the file at `path` as flags, without those that were `given` on the command line,
+/// by another name perhaps, and those that contradict one that was.
+fn read(path: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsString>> {
     let text = std::fs::read_to_string(path).context("the file can't be read")?;
     let table: toml::Table = text.parse()?;
     let mut flags = Vec::new();
     for (key, value) in &table {
-        let (id, flag) = (key.replace('-', "_"), format!("--{}", key.replace('_', "-")));
-        let is_given = given.try_contains_id(&id).is_ok()
-            && given.value_source(&id) == Some(ValueSource::CommandLine);
-        if id == "config" {
+        let name = key.replace('_', "-");
+        let flag = format!("--{name}");
+        if name == "config" {
             bail!("a file can't name another with `config`");
         }
-        if is_given {
-            continue;
+        let is_given = |arg: &Arg| {
+            let id = arg.get_id().as_str();
+            given.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        let called = |arg: &&Arg| {
+            let aliases = arg.get_all_aliases().unwrap_or_default();
+            arg.get_long() == Some(&name) || aliases.contains(&name.as_str())
+        };
+        let excludes = |one: &Arg, other: &Arg| {
+            command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id())
+        };
+        if let Some(arg) = command.get_arguments().find(called) {
+            let mut others = command.get_arguments().filter(|other| is_given(other));
+            if is_given(arg) || others.any(|o| excludes(o, arg) || excludes(arg, o)) {
+                continue;
+            }
         }
         let items = match value {
             Value::Array(items) => items.as_slice(),

@@ -167,6 +167,15 @@ fn what_is_wrong_with_flags_and_files_is_named() {
     // What the command line says wins, a list too.
     let said = with("model = \"from-file.gguf\"\nport = 1", &["--model", "from-line.gguf"]);
     assert!(said.contains("from-line.gguf"), "{said}");
+    // So it does by other names, and over what contradicts it.
+    let text = "model = \"no/such.gguf\"\nmax-model-len = 4096\ngate = \"always\"";
+    let said = with(text, &["--context", "2048", "--echo-threshold", "0.5"]);
+    assert!(said.contains("no/such.gguf"), "{said}");
+    for flag in ["--max-connections=0", "--max-queued-requests=18446744073709551615", "--nodes=-1"]
+    {
+        let said = refusal(&[flag]);
+        assert!(said.contains(flag.split('=').next().unwrap_or(flag)), "{said}");
+    }
     assert!(refusal(&["--config", "no/such.toml"]).contains("no/such.toml"));
     if support::default_model("flags").is_none() {
         return;
