@@ -2,8 +2,8 @@
 //!
 //! Blocks of [`BLOCK`] tokens hang in a tree; a block is found by its parent and its tokens,
 //! compared in full. Only committed tokens get here, so what a sequence borrows has the bits it
-//! would have computed (row purity). A block is evicted when no live sequence stands on it, the
-//! longest unused leaf first.
+//! would have computed (row purity). Blocks on which no live sequence stands are in a list, in the
+//! order in which they were left, leaves before what they stand on; it is evicted from the front.
 
 use crate::pool::{KvPool, Owner};
 use echo_core::{Slot, Token};
@@ -27,7 +27,9 @@ struct Block {
     children: u32,
     /// Live sequences that stand on this block or on a descendant.
     holders: u32,
-    used: u64,
+    /// Neighbours in the list of idle blocks, if it is one; [`ROOT`] at the ends.
+    before: BlockId,
+    after: BlockId,
 }
 
 /// Keys and values of committed prefixes.
@@ -37,7 +39,9 @@ pub(crate) struct PrefixCache {
     vacant: Vec<BlockId>,
     index: HashMap<Key, BlockId>,
     n_held: usize,
-    clock: u64,
+    /// The ends of the list of idle blocks.
+    first: BlockId,
+    last: BlockId,
 }
 
 impl PrefixCache {
@@ -48,7 +52,8 @@ impl PrefixCache {
             vacant: (0..blocks as BlockId).rev().collect(),
             index: HashMap::with_capacity(2 * blocks),
             n_held: 0,
-            clock: 0,
+            first: ROOT,
+            last: ROOT,
         }
     }
 
@@ -89,44 +94,71 @@ impl PrefixCache {
         }
         let slots = slots.try_into().expect(fixed);
         self.blocks[id as usize] =
-            Some(Block { key, slots, children: 0, holders: 0, used: self.clock });
+            Some(Block { key, slots, children: 0, holders: 0, before: ROOT, after: ROOT });
         self.index.insert(key, id);
+        self.list(id, ROOT, self.first);
         id
     }
 
     /// Moves a sequence's hold from one block to another ([`ROOT`] for none).
     pub(crate) fn hold(&mut self, from: BlockId, to: BlockId) {
-        self.clock += 1;
         let mut at = to;
         while at != ROOT {
-            let clock = self.clock;
             let block = self.block_mut(at);
-            block.used = clock;
             block.holders += 1;
-            let (parent, first) = (block.key.0, block.holders == 1);
-            self.n_held += usize::from(first);
+            let (parent, was_idle) = (block.key.0, block.holders == 1);
+            if was_idle {
+                self.n_held += 1;
+                self.unlist(at);
+            }
             at = parent;
         }
         at = from;
         while at != ROOT {
             let block = self.block_mut(at);
             block.holders -= 1;
-            let (parent, last) = (block.key.0, block.holders == 0);
-            self.n_held -= usize::from(last);
+            let (parent, is_idle) = (block.key.0, block.holders == 0);
+            if is_idle {
+                self.n_held -= 1;
+                self.list(at, self.last, ROOT);
+            }
             at = parent;
+        }
+    }
+
+    /// Puts an idle block between two that are neighbours in the list.
+    fn list(&mut self, id: BlockId, before: BlockId, after: BlockId) {
+        let block = self.block_mut(id);
+        (block.before, block.after) = (before, after);
+        self.join(before, id);
+        self.join(id, after);
+    }
+
+    /// Takes a block out of the list.
+    fn unlist(&mut self, id: BlockId) {
+        let Block { before, after, .. } = *self.block(id);
+        self.join(before, after);
+    }
+
+    /// Makes two blocks neighbours, or one the end of the list.
+    fn join(&mut self, before: BlockId, after: BlockId) {
+        match before {
+            ROOT => self.first = after,
+            _ => self.block_mut(before).after = after,
+        }
+        match after {
+            ROOT => self.last = before,
+            _ => self.block_mut(after).before = before,
         }
     }
 
     /// Evicts until `pool` has `n` free slots; returns whether it has.
     pub(crate) fn make_room(&mut self, pool: &mut KvPool, n: usize) -> bool {
         while pool.n_free() < n {
-            let idle = |block: &Option<Block>| {
-                block.as_ref().filter(|b| b.holders == 0 && b.children == 0).map(|b| b.used)
-            };
-            let oldest =
-                (0..self.blocks.len()).filter_map(|id| Some((idle(&self.blocks[id])?, id))).min();
-            let Some((_, id)) = oldest else { return false };
-            self.evict(id as BlockId, pool);
+            if self.first == ROOT {
+                return false;
+            }
+            self.evict(self.first, pool);
         }
         true
     }
@@ -140,7 +172,9 @@ impl PrefixCache {
 
     /// Evicts an idle leaf, and returns its parent.
     fn evict(&mut self, id: BlockId, pool: &mut KvPool) -> BlockId {
+        self.unlist(id);
         let block = self.blocks[id as usize].take().expect("an idle block is there");
+        assert_eq!(block.children, 0, "a leaf is listed before what it stands on");
         let parent = block.key.0;
         self.index.remove(&block.key);
         if parent != ROOT {
@@ -174,6 +208,12 @@ impl PrefixCache {
             held += usize::from(block.holders > 0);
         }
         assert_eq!(held, self.n_held);
+        let (mut idle, mut at) = (0, self.first);
+        while at != ROOT {
+            assert_eq!(self.block(at).holders, 0, "block {at} is listed and held");
+            (idle, at) = (idle + 1, self.block(at).after);
+        }
+        assert_eq!(idle, self.index.len() - held, "idle blocks are listed");
     }
 }
 
