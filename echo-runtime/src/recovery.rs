@@ -9,6 +9,7 @@ use crate::no_draft::NoDraft;
 use crate::output::{Committed, FinishReason, Finished, Output};
 use echo_core::port::TargetShape;
 use echo_core::{DeviceError, Drafter, PackedView, SampleView, SeqId, Target, Verdicts};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Steps that fail before it is asked for whom they fail.
@@ -38,6 +39,8 @@ pub(crate) struct Recovery {
     failures: usize,
     /// Sequences that were there when a step failed and have said nothing since.
     suspects: Vec<SeqId>,
+    /// Suspects that the next steps run alone, and the tries that each has left.
+    alone: VecDeque<(SeqId, usize)>,
     /// Times that a device was opened anew.
     pub(crate) reopened: usize,
 }
@@ -45,10 +48,18 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Forgets a sequence that ended between two steps.
     pub(crate) fn forget(&mut self, id: SeqId) {
+        self.alone.retain(|&(suspect, _)| suspect != id);
         self.suspects.retain(|&suspect| suspect != id);
         if self.suspects.is_empty() {
             self.failures = 0;
         }
+    }
+
+    /// Has each suspect run alone by the next steps, oldest first.
+    fn try_alone(&mut self) {
+        self.failures = 0;
+        self.suspects.sort_unstable();
+        self.alone.extend(self.suspects.drain(..).map(|id| (id, ALONE_MAX)));
     }
 
     /// Takes who said something or ended off the suspects; with the last of them all failures are
@@ -101,12 +112,15 @@ impl Engine {
     /// - A failed step is tried again by the next call.
     /// - A lost device is opened anew; sequences keep what they have committed, are read again from
     ///   there and end as they would have.
-    /// - When steps fail again and again, each sequence is run alone until it has said a token;
-    ///   those that can't end with the error, the others go on.
+    /// - When steps fail again and again, the next calls run each sequence alone until it has said
+    ///   a token; those that can't end with the error, the others go on.
     ///
     /// An error means that the device is gone for good: every sequence has ended with it, and the
     /// engine is of no more use.
     pub fn advance(&mut self, out: &mut Output) -> Result<(), DeviceError> {
+        if let Some(&(id, _)) = self.recovery.alone.front() {
+            return self.advance_alone(id, out);
+        }
         let (n_committed, n_finished) = (out.committed.len(), out.finished.len());
         let Err(error) = self.step(out) else {
             self.recovery.clear(&out.committed[n_committed..], &out.finished[n_finished..]);
@@ -122,48 +136,35 @@ impl Engine {
             self.reopen(error, out)?;
         }
         if failures >= TRIES_MAX && (is_lost || !seems_sick) {
-            self.try_alone(out)?;
+            self.recovery.try_alone();
         }
         Ok(())
     }
 
-    /// Runs each suspect alone until it has said a token, and ends those that can't. The others
-    /// have come on by it, so this does not go on for ever.
-    fn try_alone(&mut self, out: &mut Output) -> Result<(), DeviceError> {
-        let mut ids = std::mem::take(&mut self.recovery.suspects);
-        self.recovery.failures = 0;
-        ids.sort_unstable();
-        for id in ids {
-            let mut tries = ALONE_MAX;
-            while let Err(error) = self.step_alone(id, out) {
-                tries -= 1;
-                if tries == 0 {
-                    self.remove(id, FinishReason::Device(error.clone()), out);
-                }
-                if is_lost(&error) {
-                    self.reopen(error, out)?;
-                }
-                if tries == 0 {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Steps of the sequence `id` alone, until it has said a token or has no place.
-    fn step_alone(&mut self, id: SeqId, out: &mut Output) -> Result<(), DeviceError> {
+    /// One step of the first of those that are tried alone. It has come through when it has said a
+    /// token or has no place; one that fails too often ends. The others have come on by it, so this
+    /// does not go on for ever.
+    fn advance_alone(&mut self, id: SeqId, out: &mut Output) -> Result<(), DeviceError> {
         let n_committed = out.committed.len();
-        let mut stepped = Ok(());
         self.buffers.schedule.only = Some(id);
-        while stepped.is_ok() && out.committed.len() == n_committed {
-            stepped = self.step(out);
-            if !self.live().contains(&id) {
-                break;
+        let stepped = self.step(out);
+        self.buffers.schedule.only = None;
+        let Err(error) = stepped else {
+            if out.committed.len() > n_committed || !self.live().contains(&id) {
+                self.recovery.alone.pop_front();
+            }
+            return Ok(());
+        };
+        if let Some((_, tries)) = self.recovery.alone.front_mut() {
+            *tries -= 1;
+            if *tries == 0 {
+                self.remove(id, FinishReason::Device(error.clone()), out);
             }
         }
-        self.buffers.schedule.only = None;
-        stepped
+        if is_lost(&error) {
+            self.reopen(error, out)?;
+        }
+        Ok(())
     }
 
     /// Sequences that hold a place.

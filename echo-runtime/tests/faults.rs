@@ -99,6 +99,27 @@ fn a_row_without_numbers_ends_its_request_alone() {
     }
 }
 
+/// Whoever drives the engine hears from it between any two forwards, also while it looks for the
+/// request that fails.
+#[test]
+fn no_advance_runs_more_than_one_forward() {
+    let (mut engine, target, _) = engine(4, Box::new(Greedy));
+    for r in 0..4 {
+        engine.submit(request(r)).expect("a good request");
+    }
+    (0..60).filter(|forward| forward % 7 < 5).for_each(|forward| {
+        target.fail(forward, FailAt::Start, DeviceError::Failed("injected".into()));
+    });
+    let mut out = Output::default();
+    while !engine.is_idle() {
+        let before = target.work().0;
+        engine.advance(&mut out).expect("the device is there");
+        assert!(target.work().0 <= before + 1);
+        engine.audit();
+    }
+    assert_eq!(out.finished.len(), 4);
+}
+
 /// A device may have left numbers that are none in what was read, too.
 #[test]
 fn what_a_faulty_request_has_read_is_lent_to_nobody() {
