@@ -205,12 +205,22 @@ fn log_probabilities_have_their_room() {
 #[test]
 fn bodies_of_clients_that_left_are_not_turned_into_tokens() {
     let server = Server::start(Setup::usual());
-    for _ in 0..200 {
-        let request = post("/tokenize", &json!({"prompt": "slow"}).to_string());
-        server.connect().write_all(request.as_bytes()).expect("it reads");
+    let request = post("/tokenize", &json!({"prompt": "slow"}).to_string());
+    let ask = |_| {
+        let mut socket = server.connect();
+        socket.write_all(request.as_bytes()).expect("it reads");
+        socket
+    };
+    let clients: Vec<_> = (0..200).map(ask).collect();
+    let n_turned = || testkit::SLOW.load(Ordering::Relaxed);
+    while n_turned() < echo_serve::PARSERS {
+        std::thread::sleep(Duration::from_millis(5));
     }
+    // Time for the others to be taken in.
+    std::thread::sleep(Duration::from_millis(60));
+    drop(clients);
     assert_eq!(server.post("/tokenize", &json!({"prompt": "x"})).status, 200);
-    let turned = testkit::SLOW.load(Ordering::Relaxed);
+    let turned = n_turned();
     assert!(turned < 100, "{turned} of 200");
 }
 

@@ -187,18 +187,18 @@ fn what_was_answered_before_a_drain_is_read_to_its_end() {
     let mut server = Server::start(Setup::usual());
     let mut socket = connect_narrowly(&server);
     // Far more than the buffers between the two hold.
-    let body = json!({"prompt": vec!["x"; 32], "max_tokens": 240, "logprobs": 20,
+    let body = json!({"prompt": vec!["x"; 64], "max_tokens": 240, "logprobs": 20,
         "ignore_eos": true});
     let request = post("/v1/completions", &body.to_string());
     socket.write_all(request.as_bytes()).expect("it reads");
     let mut head = [0; 64];
     let read = socket.read(&mut head).expect("the answer begins");
     server.go(Phase::Drain);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(2500));
     let mut answer = head[..read].to_vec();
     socket.read_to_end(&mut answer).expect("the answer goes on");
     let answer = Answer::new(&answer);
-    assert_eq!(answer.json()["choices"].as_array().map(Vec::len), Some(32));
+    assert_eq!(answer.json()["choices"].as_array().map(Vec::len), Some(64));
     server.wait();
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Texts with the word `slow` that were turned into tokens.
+/// Texts with the word `slow` that were, or are being, turned into tokens.
 pub(crate) static SLOW: AtomicUsize = AtomicUsize::new(0);
 
 /// Letters as tokens; a tokenizer that panics at the word `panic` and takes its time over `slow`.
@@ -29,8 +29,8 @@ impl Codec for Bytes {
     fn encode(&self, text: &str) -> Result<Vec<Token>, String> {
         assert!(!text.contains("panic"), "a tokenizer with a bug");
         if text.contains("slow") {
-            std::thread::sleep(Duration::from_millis(100));
             SLOW.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(100));
         }
         Ok(text.bytes().map(Token::from).collect())
     }
