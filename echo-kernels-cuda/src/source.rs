@@ -104,8 +104,15 @@ pub const HEADERS: &[(&str, &str)] = &[
 
 /// Options of every compilation, beside the architecture. No contraction and no fast mathematics:
 /// a row's bits must not depend on what the optimiser makes of a line.
-pub const OPTIONS: &[&str] =
-    &["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"];
+pub const OPTIONS: &[&str] = &[
+    "--std=c++17",
+    "--fmad=false",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    // Compilers before CUDA 13 take a lambda for the host's.
+    "--device-as-default-execution-space",
+];
 
 #[cfg(test)]
 mod tests {
