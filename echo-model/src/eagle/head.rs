@@ -192,6 +192,8 @@ impl Head {
         let mut known: Vec<String> =
             self.shapes().iter().map(|(name, _)| self.full_name(name)).collect();
         known.extend(["lm_head.weight", "embed_tokens.weight", "d2t", "t2d"].map(str::to_owned));
+        // What the configuration says, too, and some files repeat.
+        known.push(self.full_name(".self_attn.rotary_emb.inv_freq"));
         match self.folder.names().find(|name| !known.iter().any(|own| own == name)) {
             None => Ok(()),
             Some(other) => {
