@@ -178,7 +178,7 @@ fn connect_narrowly(server: &Server) -> TcpStream {
         stream.into_std().expect("a socket")
     });
     stream.set_nonblocking(false).expect("a socket");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket");
     stream
 }
 

@@ -30,7 +30,7 @@ impl Codec for Bytes {
         assert!(!text.contains("panic"), "a tokenizer with a bug");
         if text.contains("slow") {
             SLOW.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(400));
         }
         Ok(text.bytes().map(Token::from).collect())
     }
