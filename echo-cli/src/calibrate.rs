@@ -46,7 +46,7 @@ const ROUNDS_MAX: usize = 20_000;
 const NODES_MAX: usize = 100_000;
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
-    args.engine.name_no_policy("a calibration drafts and verifies all it can")?;
+    args.engine.check_no_policy("a calibration drafts and verifies all it can")?;
     if args.engine.depth == 0 {
         bail!("--depth is 0: there is nothing to calibrate without drafts");
     }

@@ -1,4 +1,6 @@
-//! Numbers on the command line that somebody takes memory for.
+//! Numbers on the command line that somebody takes memory or waits for.
+
+use std::time::Duration;
 
 /// More than any machine holds of anything a flag counts.
 const MAX: usize = 1 << 20;
@@ -19,6 +21,12 @@ pub(crate) fn count_from_1(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A time in seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let time = text.parse().ok().and_then(|value| Duration::try_from_secs_f32(value).ok());
+    time.ok_or_else(|| "must be seconds, 0 or more".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +38,7 @@ mod tests {
         for text in ["1048577", "18446744073709551615", "-1", "many", ""] {
             assert!(count(text).is_err() && count_from_1(text).is_err(), "{text}");
         }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(["-1", "nan", "1e30", "soon"].iter().all(|text| seconds(text).is_err()));
     }
 }

@@ -90,7 +90,7 @@ impl EngineArgs {
     }
 
     /// Refuses a gate or a solver that was named where it has no part; `why` it has none.
-    pub(crate) fn name_no_policy(&self, why: &str) -> Result<()> {
+    pub(crate) fn check_no_policy(&self, why: &str) -> Result<()> {
         if self.gate() != "auto" || self.solver != "goodput" {
             bail!("--gate, --echo-threshold and --solver have no part in this: {why}");
         }

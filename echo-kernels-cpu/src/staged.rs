@@ -127,3 +127,39 @@ fn check(packed: PackedView<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Two sequences of one row each.
+    fn fill(slot: &[Slot], row_start: &[u32]) -> bool {
+        let limits = Limits { kv_slots: 8, ..Limits::usual(2, 8) };
+        let packed = PackedView {
+            token: &[1, 2],
+            position: &[0, 0],
+            slot,
+            prefix_len: &[1, 1],
+            ancestors: &[0, 0],
+            words: 1,
+            seqs: &[0, 1],
+            row_start,
+            drafted_start: &[1, 2],
+            table: slot,
+            table_start: &[0, 1, 2],
+            sampled: &[0, 1],
+        };
+        let mut staged = Staged::new(&limits);
+        // The second time finds nothing left of the first.
+        let twice = || (0..2).for_each(|_| staged.fill(packed));
+        catch_unwind(AssertUnwindSafe(twice)).is_ok()
+    }
+
+    #[test]
+    fn rows_that_two_threads_would_write_are_refused() {
+        assert!(fill(&[3, 5], &[0, 1, 2]));
+        assert!(!fill(&[3, 3], &[0, 1, 2]), "a slot of two rows");
+        assert!(!fill(&[3, 5], &[0, 2, 1]), "starts that fall");
+    }
+}

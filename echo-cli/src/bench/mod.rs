@@ -97,7 +97,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    args.engine.name_no_policy("a bench takes its policies from --rows")?;
+    args.engine.check_no_policy("a bench takes its policies from --rows")?;
     let mut prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Bench)?;
     if args.exact {
         let n = args.limit.unwrap_or(prompts.len());

@@ -12,6 +12,7 @@ mod row;
 
 use crate::bench::prompts::{self, BuiltIn, Prompt};
 use crate::bench::table;
+use crate::counts::seconds;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use client::Heard;
@@ -45,8 +46,8 @@ pub(crate) struct LoadArgs {
     #[arg(short = 'n', long, default_value_t = 32)]
     max_tokens: usize,
     /// Seconds of each measurement; answers that were begun are waited for
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f32,
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    seconds: Duration,
     /// Rounds; medians are reported
     #[arg(short, long, default_value_t = 3)]
     repeat: usize,
@@ -56,9 +57,6 @@ pub(crate) struct LoadArgs {
 }
 
 pub(crate) fn run(args: &LoadArgs) -> Result<()> {
-    if Duration::try_from_secs_f32(args.seconds).is_err() {
-        bail!("--seconds is {}, must be seconds, 0 or more", args.seconds);
-    }
     if args.streams.contains(&0) || args.repeat == 0 {
         bail!("--streams and --repeat must be 1 or more");
     }
@@ -141,8 +139,7 @@ async fn drive(
     args: &LoadArgs,
 ) -> Result<(Duration, Vec<Heard>)> {
     let (start, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let (time, max_tokens) =
-        (Duration::try_from_secs_f32(args.seconds).unwrap_or_default(), args.max_tokens);
+    let (time, max_tokens) = (args.seconds, args.max_tokens);
     let mut clients = JoinSet::new();
     for _ in 0..streams {
         let (row, prompts, next) = (row.clone(), prompts.clone(), next.clone());

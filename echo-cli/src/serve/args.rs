@@ -1,6 +1,6 @@
 //! The flags of `echo-llm serve`, and what they make of a server's options.
 
-use crate::counts::{count, count_from_1};
+use crate::counts::{count, count_from_1, seconds};
 use crate::engine_args::EngineArgs;
 use crate::{MEMORY, model};
 use anyhow::{Context, Result, bail};
@@ -86,20 +86,20 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value_t = 64, value_parser = count_from_1)]
     max_connections_per_peer: usize,
     /// Seconds until an answer must have begun: waiting for a place and reading the prompt
-    #[arg(long, default_value_t = 30.0)]
-    queue_timeout: f32,
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    queue_timeout: Duration,
     /// Seconds an answer may take
-    #[arg(long, default_value_t = 600.0)]
-    request_timeout: f32,
+    #[arg(long, default_value = "600", value_parser = seconds)]
+    request_timeout: Duration,
     /// Seconds a client may leave a stream unread
-    #[arg(long, default_value_t = 30.0)]
-    stall_timeout: f32,
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    stall_timeout: Duration,
     /// Seconds running requests have after SIGTERM or Ctrl-C; a second signal ends them at once
-    #[arg(long, visible_alias = "shutdown-timeout", default_value_t = 30.0)]
-    drain_timeout: f32,
+    #[arg(long, visible_alias = "shutdown-timeout", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
     /// Seconds between the moment `/ready` says no and the first request that is refused
-    #[arg(long, default_value_t = 0.5)]
-    ready_delay: f32,
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
+    ready_delay: Duration,
 }
 
 impl ServeArgs {
@@ -139,17 +139,12 @@ impl ServeArgs {
             scores_max: self.max_listed_logprobs,
             connections_max: self.max_connections,
             peer_connections_max: self.max_connections_per_peer,
-            queue_deadline: seconds("queue-timeout", self.queue_timeout)?,
-            total_deadline: seconds("request-timeout", self.request_timeout)?,
-            stall_deadline: seconds("stall-timeout", self.stall_timeout)?,
-            drain_deadline: seconds("drain-timeout", self.drain_timeout)?,
-            ready_delay: seconds("ready-delay", self.ready_delay)?,
+            queue_deadline: self.queue_timeout,
+            total_deadline: self.request_timeout,
+            stall_deadline: self.stall_timeout,
+            drain_deadline: self.drain_timeout,
+            ready_delay: self.ready_delay,
             ..ServeOptions::new(name.unwrap_or_else(|| model::short_name(path)))
         })
     }
-}
-
-fn seconds(flag: &str, value: f32) -> Result<Duration> {
-    Duration::try_from_secs_f32(value)
-        .with_context(|| format!("--{flag} is {value}, must be seconds, 0 or more"))
 }
