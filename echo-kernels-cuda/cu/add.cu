@@ -11,6 +11,7 @@
 
 KERNEL(256)
 add(const u32 *live, const float *x, u32 x_stride, float *into, u32 into_stride, u32 width) {
+    begin();
     if (pads(live)) {
         return;
     }

@@ -10,6 +10,8 @@
 // - No contraction by the compiler (`--fmad=false`): a fused multiply-add is written `fmaf`.
 // - No floating-point atomics; integer atomics only where the order cannot be seen.
 // - All shared memory is one dynamic region per block, `shared_memory()`.
+// - A kernel begins with `begin`, or with `await_inputs` before its first access to what another
+//   launch reads or writes: every block does, also one that has nothing to do.
 // - Where rows are counted by `live`, a launch has blocks for at least `*live` rows, and those for
 //   the others, which pad it, read and write nothing: so one launch serves every smaller number.
 #pragma once
@@ -61,6 +63,21 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Waits until the launches before this one have ended and what they wrote can be seen. From sm_90 on
+// a launch may begin before that, with what no launch writes: weights, and the number of rows.
+DEVICE void await_inputs() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the next launch begin where there is room; it waits for this one's end by itself.
+DEVICE void release_next() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // Begins a copy of 16 aligned bytes into shared memory, past the registers.
 DEVICE void copy_async(void *shared, const void *global) {
     u32 to = (u32)__cvta_generic_to_shared(shared);
@@ -91,6 +108,12 @@ DEVICE u32 lane() { return threadIdx.x % WARP; }
 DEVICE u32 warp() { return threadIdx.x / WARP; }
 DEVICE u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }
 DEVICE u32 least(u32 a, u32 b) { return a < b ? a : b; }
+
+// What a kernel does first.
+DEVICE void begin() {
+    await_inputs();
+    release_next();
+}
 
 // Whether the block is for a row that is not there.
 DEVICE bool pads(const u32 *live) { return blockIdx.x >= *live; }

@@ -13,6 +13,7 @@
 template <int FORMAT>
 DEVICE void embed(const u32 *live, const u32 *token, const u8 *table, u32 tokens, float *out,
                   u32 out_stride, u32 width) {
+    begin();
     if (pads(live)) {
         return;
     }

@@ -12,6 +12,7 @@
 KERNEL(256)
 gather_rows(const u32 *live, const u32 *index, const float *x, u32 x_stride, u32 x_rows, float *out,
             u32 out_stride, u32 width) {
+    begin();
     if (pads(live)) {
         return;
     }

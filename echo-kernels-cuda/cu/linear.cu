@@ -124,6 +124,7 @@ DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stri
     u32 first_row = blockIdx.x * ROWS, rows_live = *live;
     // There is at least one row: the first blocks need not wait for the number.
     if (first_row > 0 && first_row >= rows_live) {
+        await_inputs();
         return;
     }
     u32 rows_here = least(ROWS, rows_live - first_row);
@@ -140,6 +141,8 @@ DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stri
         }
         commit_copies();
     }
+    await_inputs();
+    release_next();
     Share<ROWS> share;
     share.load(x, x_stride, rows_here, cols, begin * STEP);
     share.store(x_shared);
@@ -204,6 +207,7 @@ LINEARS(q6_k, FORMAT_Q6_K)
 KERNEL(256)
 linear_merge(const u32 *live, const float *partial, u32 slices, u32 rows, u32 n, float *out,
              u32 out_stride) {
+    begin();
     u32 col = blockIdx.y * 256 + threadIdx.x;
     if (pads(live) || col >= n) {
         return;

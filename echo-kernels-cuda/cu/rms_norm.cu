@@ -15,6 +15,7 @@
 KERNEL(256)
 rms_norm(const u32 *live, const float *x, u32 x_stride, const float *weight, u32 group, float eps,
          float *out, u32 out_stride) {
+    begin();
     if (pads(live)) {
         return;
     }

@@ -16,6 +16,7 @@
 KERNEL(256)
 rope_store(const u32 *live, const u32 *position, const u32 *slot, const float *rope, float *qkv,
            u32 stride, float *keys, float *values, u32 n_q, u32 n_kv, u32 dim) {
+    begin();
     if (pads(live)) {
         return;
     }

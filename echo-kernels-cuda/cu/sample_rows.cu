@@ -195,6 +195,7 @@ DEVICE void log_probs(const Row &row, float top, u32 token, u32 listed, u32 *ans
 KERNEL(512)
 sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const Edit *edits,
             u32 *answers, u32 top_stride) {
+    begin();
     u64 *scratch = (u64 *)shared_memory();
     u64 *bins = scratch + 32;
     u64 *list = bins + BINS;

@@ -11,6 +11,7 @@
 KERNEL(256)
 silu_mul(const u32 *live, const float *gate_up, u32 in_stride, float *out, u32 out_stride,
          u32 width) {
+    begin();
     if (pads(live)) {
         return;
     }

@@ -15,6 +15,7 @@
 
 KERNEL(512)
 topk_logprob(const float *x, u32 stride, u32 width, u32 k, u32 *best) {
+    begin();
     u32 *scratch = (u32 *)shared_memory();
     u32 *bins = scratch + 32;
     u64 *list = (u64 *)(bins + BINS);

@@ -122,6 +122,7 @@ DEVICE void tree_attention(const u32 *live, const Staged &staged, const float *q
                            float *partial, u32 n_q, u32 n_kv, u32 dim, float scale,
                            u32 columns_max) {
     constexpr u32 MINE = ROWS / 8;
+    begin();
     if (pads(live)) {
         return;
     }
@@ -199,6 +200,7 @@ KERNEL(128)
 tree_attention_merge(const u32 *live, const u32 *prefix_len, const u64 *ancestors, u32 words,
                      const float *partial, float *out, u32 out_stride, u32 dim) {
     u32 row = blockIdx.x, head = blockIdx.y, d = threadIdx.x;
+    begin();
     if (pads(live) || d >= dim) {
         return;
     }

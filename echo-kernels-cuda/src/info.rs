@@ -19,6 +19,14 @@ pub struct DeviceInfo {
     pub driver: i32,
 }
 
+impl DeviceInfo {
+    /// Whether a launch may begin before the one ahead of it has ended, also in a graph.
+    pub(crate) fn overlaps(&self) -> bool {
+        let version = self.arch.trim_start_matches("sm_").parse::<u32>();
+        version.is_ok_and(|version| version >= 90) && self.driver >= 12030
+    }
+}
+
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DeviceInfo { name, arch, memory, driver } = self;

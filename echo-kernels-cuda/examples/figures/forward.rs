@@ -15,6 +15,7 @@ pub(crate) struct Shape {
     pub(crate) layers: usize,
     /// Layers with weights of their own; the others share them.
     pub(crate) distinct: usize,
+    pub(crate) dtype: DType,
 }
 
 impl Shape {
@@ -37,7 +38,7 @@ impl Shape {
 
     /// Bytes of weights that a forward reads.
     pub(crate) fn bytes(&self) -> usize {
-        2 * self.products()
+        self.products() / self.dtype.block_len() * self.dtype.block_bytes()
     }
 }
 
@@ -85,7 +86,7 @@ impl<'k> Forward<'k> {
         let mut layers = Vec::new();
         for seed in 0..shape.distinct {
             let [qkv, o, gate_up, down] =
-                shape.matrices().map(|(rows, cols)| random(kernels, rows, cols, seed as u64));
+                shape.matrices().map(|size| random(kernels, shape.dtype, size, seed as u64));
             layers.push(Layer {
                 weights: [qkv?, o?, gate_up?, down?],
                 keys: filled(cache, 0.1, "keys")?,
@@ -97,7 +98,7 @@ impl<'k> Forward<'k> {
             shape,
             stage: kernels.open_stage(limits)?,
             layers,
-            head: random(kernels, shape.vocab, shape.hidden, 99)?,
+            head: random(kernels, shape.dtype, (shape.vocab, shape.hidden), 99)?,
             norm: filled(shape.hidden, 1.0, "norm")?,
             rope: filled(limits.context_max * shape.dim, 0.7, "angles")?,
             stream: mat(shape.hidden, "stream")?,
@@ -160,25 +161,27 @@ impl<'k> Forward<'k> {
     }
 }
 
-/// A BF16 matrix of small numbers.
+/// A matrix of small numbers: every two bytes are a BF16 of about 1/128, and as the scale or the
+/// minimum of a quantised block an F16 of about 1.
 fn random(
     kernels: &dyn Kernels,
-    rows: usize,
-    cols: usize,
+    dtype: DType,
+    (rows, cols): (usize, usize),
     seed: u64,
 ) -> Result<Weight, DeviceError> {
+    let len = rows * cols / dtype.block_len() * dtype.block_bytes();
     let mut state = seed * 2 + 1;
-    let mut bytes = Vec::with_capacity(2 * rows * cols);
-    for _ in 0..(rows * cols).div_ceil(4) {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // Random signs and fractions, exponents of about 1/128.
         let four = (state ^ state >> 29) & 0x807F_807F_807F_807F | 0x3C00_3C00_3C00_3C00;
         bytes.extend(four.to_le_bytes());
     }
-    bytes.truncate(2 * rows * cols);
+    bytes.truncate(len);
     let name = "random weights";
-    kernels.weight(&[TensorView { name, dtype: DType::BF16, rows, cols, bytes: &bytes }])
+    kernels.weight(&[TensorView { name, dtype, rows, cols, bytes: &bytes }])
 }
 
 /// A forward's rows: sequences alike, each a root and a chain below it.

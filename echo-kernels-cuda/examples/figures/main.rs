@@ -5,11 +5,13 @@
 //! as a model makes them. Four layers have weights of their own and are run eight times each: far
 //! more bytes than a cache holds. Then forwards of the shape of SmolLM2-135M, whose launches take
 //! the host long, as graphs and launched one by one. `figures --check` runs a tiny shape on the
-//! CPU, to see that the program is sound.
+//! CPU, to see that the program is sound. `figures --once FOLDER` runs two layers of each shape
+//! once for every number of rows, launched one by one and not timed: for a profiler.
 
 mod forward;
 
 use echo_core::port::{Data, Element, Kernels, Mat};
+use echo_core::tensor::DType;
 use echo_core::{DeviceError, Limits};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_kernels_cuda::{Cuda, CudaKernels, CudaOptions, Graphs, OpenError};
@@ -26,6 +28,7 @@ const LLAMA_8B: Shape = Shape {
     vocab: 128_256,
     layers: 32,
     distinct: 4,
+    dtype: DType::BF16,
 };
 const SMOL_135M: Shape = Shape {
     hidden: 576,
@@ -36,9 +39,22 @@ const SMOL_135M: Shape = Shape {
     vocab: 49_152,
     layers: 30,
     distinct: 30,
+    dtype: DType::BF16,
 };
-const TINY: Shape =
-    Shape { hidden: 64, n_q: 4, n_kv: 2, dim: 16, ffn: 96, vocab: 200, layers: 4, distinct: 2 };
+const TINY: Shape = Shape {
+    hidden: 64,
+    n_q: 4,
+    n_kv: 2,
+    dim: 16,
+    ffn: 96,
+    vocab: 200,
+    layers: 4,
+    distinct: 2,
+    dtype: DType::BF16,
+};
+/// Sequences, and rows of each.
+const SIZES: [(usize, usize); 8] =
+    [(1, 1), (1, 8), (1, 16), (1, 32), (1, 64), (16, 1), (64, 1), (64, 4)];
 /// Committed positions of each sequence.
 const CONTEXT: usize = 512;
 
@@ -53,17 +69,23 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let arg = std::env::args().nth(1);
-    if arg.as_deref() == Some("--check") {
-        let cpu = CpuKernels::new(CpuOptions::default());
-        return Ok(figures(&cpu, TINY, 1 << 10, 1)?);
-    }
-    let options = CudaOptions { ordinal: 0, cache: arg.map(Into::into) };
+    let mut args = std::env::args().skip(1).peekable();
+    let flag = args.next_if(|arg| arg.starts_with("--"));
+    let options = CudaOptions { ordinal: 0, cache: args.next().map(Into::into) };
     let open = |graphs| {
         let cuda = Cuda::open(&options, &mut |_| ())?;
         println!("device: {}", cuda.info());
         Ok::<_, OpenError>(CudaKernels::with_graphs(Box::new(cuda), graphs))
     };
+    match flag.as_deref() {
+        None => {}
+        Some("--check") => {
+            let cpu = CpuKernels::new(CpuOptions::default());
+            return Ok(figures(&cpu, TINY, 1 << 10, 1)?);
+        }
+        Some("--once") => return Ok(once(&open(Graphs::Off)?)?),
+        Some(other) => return Err(format!("{other}: not --check or --once").into()),
+    }
     figures(&open(Graphs::default())?, LLAMA_8B, 1 << 16, 21)?;
     for (graphs, how) in [(Graphs::default(), "as graphs"), (Graphs::Off, "one by one")] {
         println!("135 M parameters, launched {how}:");
@@ -73,6 +95,17 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         // What is timed is a replay, or an error.
         kernels.seal();
         forwards(&mut forward, 51, None)?;
+    }
+    Ok(())
+}
+
+/// Two layers of every shape, and of the small one with the default model's weights, for every
+/// number of rows.
+fn once(kernels: &dyn Kernels) -> Result<(), DeviceError> {
+    for shape in [LLAMA_8B, SMOL_135M, Shape { dtype: DType::Q4_1, ..SMOL_135M }] {
+        let shape = Shape { layers: 2, distinct: 2, ..shape };
+        let mut forward = Forward::new(kernels, shape, &limits())?;
+        SIZES.into_iter().try_for_each(|(seqs, rows)| forward.run(seqs, rows, CONTEXT))?;
     }
     Ok(())
 }
@@ -117,7 +150,7 @@ fn forwards(
     bound: Option<f64>,
 ) -> Result<(), DeviceError> {
     let mut one = 0.0;
-    for (seqs, rows) in [(1, 1), (1, 8), (1, 16), (1, 32), (1, 64), (16, 1), (64, 1), (64, 4)] {
+    for (seqs, rows) in SIZES {
         let taken = median(repeats, || forward.run(seqs, rows, CONTEXT))?;
         if one == 0.0 {
             one = taken;

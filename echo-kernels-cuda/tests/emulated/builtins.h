@@ -89,6 +89,10 @@ static inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, 
     memcpy(c, warp.operands[turn][emulation::device.current % 32].c, sizeof c);
 }
 
+static inline void await_inputs() { emulation::self().awaited = true; }
+
+static inline void release_next() {}
+
 static inline void copy_async(void *shared, const void *global) {
     emulation::Fiber &fiber = emulation::self();
     if (((uintptr_t)shared | (uintptr_t)global) % 16 != 0) {

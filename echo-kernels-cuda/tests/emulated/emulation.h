@@ -52,6 +52,7 @@ struct Fiber {
     Three thread;
     uint32_t n_copies, group;
     Copy copies[COPIES_MAX];
+    bool awaited;
 };
 
 // What a lane brings to a matrix product.
@@ -125,6 +126,9 @@ inline void enter() {
     Warp &warp = device.warps[device.current / LANES];
     if (warp.arrived > 0) {
         refuse("ended while lanes of its warp wait for it");
+    }
+    if (!fiber.awaited) {
+        refuse("ended without waiting for what was launched before");
     }
     fiber.state = DONE;
     device.done++;

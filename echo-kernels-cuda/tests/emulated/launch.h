@@ -30,6 +30,7 @@ inline void start_block() {
         fiber.thread = {i % size.x, i / size.x % size.y, i / size.x / size.y};
         fiber.state = READY;
         fiber.n_copies = fiber.group = 0;
+        fiber.awaited = false;
         void **top = (void **)(device.stacks + (i + 1) * STACK) - 3;
 #if defined(__x86_64__)
         *top = nullptr;

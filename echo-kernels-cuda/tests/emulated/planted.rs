@@ -36,6 +36,11 @@ fn a_barrier_for_some_threads_is_caught() {
 }
 
 #[test]
+fn a_launch_that_does_not_wait_for_the_one_before_is_caught() {
+    caught("silu_mul", "begin();", "", "without waiting");
+}
+
+#[test]
 fn lanes_that_part_before_a_shuffle_are_caught() {
     let from = "float squares = 0.0f;";
     let to = "float squares = 0.0f; if (lane() < 7) { __syncwarp(); }";
