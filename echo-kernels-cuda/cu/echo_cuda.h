@@ -30,8 +30,10 @@ typedef unsigned long long u64;
 #ifndef ECHO_EMULATED
 
 #define DEVICE __device__ __forceinline__
-// One block a multiprocessor is enough to ask for: else the compiler spills to fit more.
+// One block a multiprocessor is enough to ask for: else the compiler spills to fit more. Where it
+// need not, two hide more of the memory's latency.
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
+#define KERNEL_TWICE(threads) extern "C" __global__ void __launch_bounds__(threads, 2)
 
 DEVICE float float_from(u32 bits) { return __uint_as_float(bits); }
 DEVICE u32 float_bits(float value) { return __float_as_uint(value); }

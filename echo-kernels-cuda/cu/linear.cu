@@ -1,198 +1,172 @@
 // linear — multiplies each row by a weight matrix.
 // also: `echo-kernels-cpu/src/reference/linear.rs`, `echo-kernels-wgpu/wgsl/linear.wgsl`
 //
-// in   live    u32     number of rows; `rows` is how many there are blocks for
+// in   live    u32     number of rows
 // in   x       f32[rows, cols], rows `x_stride` apart
 // in   weight  [n, cols] in the records of weight.h
-// out  out     f32[rows, n], rows `out_stride` apart, another buffer than x; or, if the sum over
-//              columns is cut into `gridDim.z` > 1 slices, f32[slices, rows, n] for `linear_merge`
+// out  out     f32[rows, n], rows `out_stride` apart, another buffer than x; or, where blocks share
+//              the slices of a row, f32[slices, rows, n] for `linear_merge`
 //
-// numerics: tolerance 1e-10 NMSE for float weights, 1e-5 for quantised ones. Tensor cores take
-//   bf16, so x goes in as the sum of two bf16, which keeps 16 bits of it. A BF16 weight is exact;
-//   F16 and F32 weights are split too and take a third product; a quantised weight is rounded to
-//   bf16 (2^-9, less than its own step). Each 64 columns are summed in the tensor core from zero,
-//   then added in f32: what the core's adder cuts off does not pile up over columns.
-// order: columns ascending within a slice, slices ascending. The number of slices is a function of
-//   [n, cols] alone, so a row's bits know nothing of the other rows.
+// numerics: tensor cores take bf16. BF16 and quantised weights: x is rounded to bf16, and so is a
+//   quantised weight (2^-9, less than its own step); tolerance 1e-5 NMSE. F32 and F16 weights: x and
+//   the weight go in as sums of two bf16, which keeps 16 bits of each; tolerance 1e-10.
+// order: columns are cut into `slices`, a function of [n, cols] alone; the columns of a slice are
+//   summed ascending, in the tensor core, and the slices are added to zero ascending. A row's bits
+//   know nothing of the other rows, of the kernel that had it, or of what shares the slices.
 //
-// launch: grid (ceil(rows / ROWS), ceil(n / 64), slices), 128 threads. A warp has 16 rows of the
-//   weight as the *left* operand and ROWS rows of x, in tiles of 8, as the right one: 1 to 8 rows
-//   cost one product of 16 x 8 x 16, and up to ROWS rows read the weights once. ROWS is 8, 32 or
-//   64 and changes no order. Weights stream through a ring of records that each warp fills ahead
-//   with cp.async, contiguous and past the registers. No ldmatrix: records are in fragment order,
-//   and columns are permuted within 32 alike in both operands, so a lane's fragments are
-//   neighbouring words.
-// shared: x as two bf16, double-buffered, 320 bytes per row (256 and a pad that spreads rows over
-//   banks); then 4 rings.
-#include "weight.h"
+// launch: 256 threads. A warp has 16 rows of the weight as the *left* operand and rows of x, in
+//   tiles of 8, as the right one: 1 to 8 rows cost one product of 16 x 8 x 16. Weights stream
+//   through a ring of records that each warp fills ahead with cp.async, from before the launch
+//   ahead has ended. No ldmatrix: records are in fragment order, and columns are permuted within 32
+//   alike in both operands, so a lane's fragments are neighbouring words.
+//   _8: grid (1, ceil(n / 16 / (8 / slices))). The 8 warps of a block share the slices of 8 / slices
+//     tiles and need no barrier before they add them; x goes straight to registers.
+//   _32, _64: grid (ceil(rows / ROWS), ceil(n / 128), 1 or slices). A warp has a tile of the weight
+//     for all rows of the block, one slice or all in turn; x is shared.
+// shared: 8 rings; _32, _64 before them: x as bf16, double-buffered, per row 128 bytes a part and a
+//   pad of 64 that spreads rows over banks.
+#include "linear.h"
 
-#define THREADS 128u
-#define STEP 64u      // columns of one record
-#define X_WORDS 80u   // words of one row of x in shared memory
+DEVICE u32 bound(u32 steps, u32 slice, u32 slices) { return steps * slice / slices; }
 
-template <int FORMAT> DEVICE constexpr u32 ring_length() { return FORMAT == FORMAT_F32 ? 2 : 4; }
+// Up to 8 rows.
+template <int FORMAT>
+DEVICE void narrow(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,
+                   u32 out_stride, u32 rows_most, u32 n, u32 cols, u32 slices) {
+    constexpr u32 PARTS = parts<FORMAT>();
+    u32 steps = div_up(cols, STEP), tiles = div_up(n, RECORD_ROWS), slice = warp() % slices;
+    u32 tile = blockIdx.y * (WARPS / slices) + warp() / slices;
+    u32 begin = bound(steps, slice, slices);
+    u32 end = tile < tiles ? bound(steps, slice + 1, slices) : begin;
+    Ring<FORMAT> ring = {nullptr, weight + (u64)tile * steps * record_bytes<FORMAT>(), begin, end};
+    ring.slots = shared_memory() + warp() * ring.LENGTH * ring.BYTES;
+    ring.start();
+    u32 rows = least(rows_most, *live);
+    await_inputs();
+    release_next();
 
-// Begins copying one record, the whole warp together.
-template <int FORMAT> DEVICE void fetch(u8 *slot, const u8 *record) {
-    for (u32 at = lane() * 16; at < record_bytes<FORMAT>(); at += WARP * 16) {
-        copy_async(slot + at, record + at);
+    bool used = lane() / 4 < rows, whole = are_whole(x, x_stride);
+    const float *row = x + (u64)(lane() / 4) * x_stride;
+    Columns<PARTS> columns;
+    columns.load(row, used && begin < end, begin, cols, whole);
+    float total[1][4] = {};
+    for (u32 step = begin; step < end; step++) {
+        uint4 right[2][PARTS];
+        columns.pack(right);
+        columns.load(row, used && step + 1 < end, step + 1, cols, whole);
+        ring.wait();
+        // The record is there; whatever the step before read may be overwritten.
+        __syncwarp();
+        ring.fetch(step + ring.LENGTH - 1);
+        auto of = [&](u32, u32 chunk, u32 part) { return right[chunk][part]; };
+        multiply<FORMAT, 1>(ring.at(step), of, total);
     }
-}
-
-// This thread's share of 64 columns of x: neighbouring pairs, zeros beyond the matrix.
-template <u32 ROWS> struct Share {
-    float values[ROWS * STEP / THREADS];
-
-    DEVICE void load(const float *x, u32 x_stride, u32 rows, u32 cols, u32 first_col) {
-        for (u32 i = 0; i < ROWS * STEP / THREADS / 2; i++) {
-            u32 row = (i * THREADS + threadIdx.x) / 32, col = first_col + threadIdx.x % 32 * 2;
-            const float *from = x + (u64)row * x_stride + col;
-            values[2 * i] = row < rows && col < cols ? from[0] : 0.0f;
-            values[2 * i + 1] = row < rows && col + 1 < cols ? from[1] : 0.0f;
-        }
-    }
-
-    // Words of a row: per chunk of 32 columns 16 of first parts, then 16 of second parts.
-    DEVICE void store(u32 *into) const {
-        for (u32 i = 0; i < ROWS * STEP / THREADS / 2; i++) {
-            u32 row = (i * THREADS + threadIdx.x) / 32, pair = threadIdx.x % 32;
-            u32 *to = into + row * X_WORDS + pair / 16 * 32 + pair % 16;
-            split_bf16(values[2 * i], values[2 * i + 1], to[0], to[16]);
-        }
-    }
-};
-
-// Left operands of the two products that cover 32 columns: [product][part][fragment].
-template <int FORMAT> DEVICE void load_left(const u8 *record, u32 chunk, u32 (&a)[2][2][4]) {
-    for (u32 half = 0; half < 2; half++) {
-        if (FORMAT == FORMAT_BF16) {
-            uint4 w = ((const uint4 *)record)[(chunk * 2 + half) * 32 + lane()];
-            a[0][0][half] = w.x;
-            a[0][0][half + 2] = w.y;
-            a[1][0][half] = w.z;
-            a[1][0][half + 2] = w.w;
-            continue;
-        }
-        float w[8];
-        unpack<FORMAT>(record, chunk, half, lane(), w);
+    if (slices > 1) {
+        wait_copies<0>();
+        __syncthreads();
+        float4 *sums = (float4 *)shared_memory();
+        sums[threadIdx.x] = {total[0][0], total[0][1], total[0][2], total[0][3]};
+        __syncthreads();
         for (u32 i = 0; i < 4; i++) {
-            u32 &first = a[i / 2][0][half + i % 2 * 2], &second = a[i / 2][1][half + i % 2 * 2];
-            if (FORMAT == FORMAT_F32 || FORMAT == FORMAT_F16) {
-                split_bf16(w[2 * i], w[2 * i + 1], first, second);
-            } else {
-                first = pack_bf16(w[2 * i], w[2 * i + 1]);
-            }
+            total[0][i] = 0.0f;
+        }
+        for (u32 s = 0; slice == 0 && s < slices; s++) {
+            float4 sum = sums[threadIdx.x + s * WARP];
+            total[0][0] += sum.x;
+            total[0][1] += sum.y;
+            total[0][2] += sum.z;
+            total[0][3] += sum.w;
+        }
+    }
+    for (u32 i = 0; slice == 0 && i < 4; i++) {
+        u32 to = lane() % 4 * 2 + i % 2, col = tile * RECORD_ROWS + lane() / 4 + i / 2 * 8;
+        if (to < rows && col < n) {
+            out[(u64)to * out_stride + col] = total[0][i];
         }
     }
 }
 
-// total += the products over the 64 columns of one record.
+// More rows.
 template <int FORMAT, u32 ROWS>
-DEVICE void multiply(const u8 *record, const u32 *x, float (&total)[ROWS / 8][4]) {
-    float sums[ROWS / 8][4] = {};
-    for (u32 chunk = 0; chunk < 2; chunk++) {
-        u32 a[2][2][4];
-        load_left<FORMAT>(record, chunk, a);
-#pragma unroll
-        for (u32 tile = 0; tile < ROWS / 8; tile++) {
-            const u32 *row = x + (tile * 8 + lane() / 4) * X_WORDS + chunk * 32 + lane() % 4 * 4;
-            uint4 first = *(const uint4 *)row, second = *(const uint4 *)(row + 16);
-            if (FORMAT == FORMAT_F32 || FORMAT == FORMAT_F16) {
-                mma_bf16(sums[tile], a[0][1], first.x, first.y);
-                mma_bf16(sums[tile], a[1][1], first.z, first.w);
-            }
-            mma_bf16(sums[tile], a[0][0], second.x, second.y);
-            mma_bf16(sums[tile], a[1][0], second.z, second.w);
-            mma_bf16(sums[tile], a[0][0], first.x, first.y);
-            mma_bf16(sums[tile], a[1][0], first.z, first.w);
-        }
-    }
-    for (u32 tile = 0; tile < ROWS / 8; tile++) {
-        for (u32 i = 0; i < 4; i++) {
-            total[tile][i] += sums[tile][i];
-        }
-    }
-}
-
-template <int FORMAT, u32 ROWS>
-DEVICE void linear(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,
-                   u32 out_stride, u32 rows, u32 n, u32 cols) {
-    constexpr u32 LENGTH = ring_length<FORMAT>(), BYTES = record_bytes<FORMAT>();
+DEVICE void wide(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,
+                 u32 out_stride, u32 rows, u32 n, u32 cols, u32 slices) {
+    constexpr u32 PARTS = parts<FORMAT>(), TILES = ROWS / 8, PITCH = Share<ROWS, PARTS>::PITCH;
     u32 *x_shared = (u32 *)shared_memory();
-    u8 *ring = shared_memory() + 2 * ROWS * X_WORDS * 4 + warp() * LENGTH * BYTES;
-
+    u32 steps = div_up(cols, STEP), tiles = div_up(n, RECORD_ROWS);
+    u32 slice = blockIdx.z, last = gridDim.z > 1 ? slice : slices - 1;
+    u32 begin = bound(steps, slice, slices), end = bound(steps, last + 1, slices);
+    // Warps beyond the matrix multiply its last rows again and write nothing.
+    u32 tile = blockIdx.y * WARPS + warp(), from = least(tile, tiles - 1);
+    Ring<FORMAT> ring = {nullptr, weight + (u64)from * steps * record_bytes<FORMAT>(), begin, end};
+    ring.slots = shared_memory() + 2 * ROWS * PITCH * 4 + warp() * ring.LENGTH * ring.BYTES;
     u32 first_row = blockIdx.x * ROWS, rows_live = *live;
-    // There is at least one row: the first blocks need not wait for the number.
-    if (first_row > 0 && first_row >= rows_live) {
+    if (first_row >= rows_live) {
         await_inputs();
         return;
     }
-    u32 rows_here = least(ROWS, rows_live - first_row);
-    x += (u64)first_row * x_stride;
-    u32 steps = div_up(cols, STEP), slice = div_up(steps, gridDim.z);
-    u32 begin = least(blockIdx.z * slice, steps), end = least(begin + slice, steps);
-    // Warps beyond the matrix multiply its last rows again and write nothing.
-    u32 tile_row = blockIdx.y * 4 + warp(), tiles = div_up(n, RECORD_ROWS);
-    const u8 *records = weight + (u64)least(tile_row, tiles - 1) * steps * BYTES;
-
-    for (u32 i = 0; i < LENGTH - 1; i++) {
-        if (begin + i < end) {
-            fetch<FORMAT>(ring + i * BYTES, records + (u64)(begin + i) * BYTES);
-        }
-        commit_copies();
-    }
+    ring.start();
     await_inputs();
     release_next();
-    Share<ROWS> share;
-    share.load(x, x_stride, rows_here, cols, begin * STEP);
+
+    u32 rows_here = least(ROWS, rows_live - first_row);
+    bool whole = are_whole(x, x_stride);
+    x += (u64)first_row * x_stride;
+    Share<ROWS, PARTS> share;
+    share.load(x, x_stride, rows_here, begin, cols, whole);
     share.store(x_shared);
-    float total[ROWS / 8][4] = {};
+    float total[TILES][4] = {}, sums[TILES][4] = {};
+    u32 slice_end = bound(steps, slice + 1, slices);
     for (u32 step = begin; step < end; step++) {
         u32 turn = step - begin;
-        wait_copies<(int)LENGTH - 2>();
+        ring.wait();
         // Record and x of this step are there; whatever the step before read may be overwritten.
         __syncthreads();
-        if (step + LENGTH - 1 < end) {
-            fetch<FORMAT>(ring + (turn + LENGTH - 1) % LENGTH * BYTES,
-                          records + (u64)(step + LENGTH - 1) * BYTES);
-        }
-        commit_copies();
+        ring.fetch(step + ring.LENGTH - 1);
         if (step + 1 < end) {
-            share.load(x, x_stride, rows_here, cols, (step + 1) * STEP);
+            share.load(x, x_stride, rows_here, step + 1, cols, whole);
         }
-        const u32 *x_now = x_shared + turn % 2 * ROWS * X_WORDS;
-        multiply<FORMAT, ROWS>(ring + turn % LENGTH * BYTES, x_now, total);
+        const u32 *x_now = x_shared + turn % 2 * ROWS * PITCH + lane() / 4 * PITCH + lane() % 4 * 4;
+        auto right = [&](u32 t, u32 chunk, u32 part) {
+            return *(const uint4 *)(x_now + t * 8 * PITCH + (chunk * PARTS + part) * 16);
+        };
+        multiply<FORMAT, TILES>(ring.at(step), right, sums);
         if (step + 1 < end) {
-            share.store(x_shared + (turn + 1) % 2 * ROWS * X_WORDS);
+            share.store(x_shared + (turn + 1) % 2 * ROWS * PITCH);
         }
+        if (step + 1 < slice_end) {
+            continue;
+        }
+        for (u32 t = 0; t < TILES; t++) {
+            for (u32 i = 0; i < 4; i++) {
+                total[t][i] += sums[t][i];
+                sums[t][i] = 0.0f;
+            }
+        }
+        slice_end = bound(steps, ++slice + 1, slices);
     }
 
-    if (gridDim.z > 1) {
-        out += (u64)blockIdx.z * rows * n;
-        out_stride = n;
-    }
-    for (u32 tile = 0; tile < ROWS / 8; tile++) {
+    out += (u64)blockIdx.z * rows * n;
+    for (u32 t = 0; t < TILES; t++) {
         for (u32 i = 0; i < 4; i++) {
-            u32 row = tile * 8 + lane() % 4 * 2 + i % 2;
-            u32 col = tile_row * RECORD_ROWS + lane() / 4 + i / 2 * 8;
+            u32 row = t * 8 + lane() % 4 * 2 + i % 2;
+            u32 col = tile * RECORD_ROWS + lane() / 4 + i / 2 * 8;
             if (row < rows_here && col < n) {
-                out[(u64)(first_row + row) * out_stride + col] = total[tile][i];
+                out[(u64)(first_row + row) * out_stride + col] = total[t][i];
             }
         }
     }
 }
 
-#define LINEAR(name, FORMAT, ROWS)                                                                 \
+#define LINEAR(KERNEL, name, ...)                                                                  \
     KERNEL(THREADS)                                                                                \
     name(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,              \
-         u32 out_stride, u32 rows, u32 n, u32 cols) {                                              \
-        linear<FORMAT, ROWS>(live, weight, x, x_stride, out, out_stride, rows, n, cols);           \
+         u32 out_stride, u32 rows, u32 n, u32 cols, u32 slices) {                                  \
+        __VA_ARGS__(live, weight, x, x_stride, out, out_stride, rows, n, cols, slices);            \
     }
 
 #define LINEARS(name, FORMAT)                                                                      \
-    LINEAR(linear_##name##_8, FORMAT, 8)                                                           \
-    LINEAR(linear_##name##_32, FORMAT, 32)                                                         \
-    LINEAR(linear_##name##_64, FORMAT, 64)
+    LINEAR(KERNEL_TWICE, linear_##name##_8, narrow<FORMAT>)                                        \
+    LINEAR(KERNEL_TWICE, linear_##name##_32, wide<FORMAT, 32>)
 
 LINEARS(f32, FORMAT_F32)
 LINEARS(f16, FORMAT_F16)
@@ -202,6 +176,14 @@ LINEARS(q4_1, FORMAT_Q4_1)
 LINEARS(q8_0, FORMAT_Q8_0)
 LINEARS(q4_k, FORMAT_Q4_K)
 LINEARS(q6_k, FORMAT_Q6_K)
+
+// Two parts of so many rows do not fit beside the rings.
+LINEAR(KERNEL_TWICE, linear_bf16_64, wide<FORMAT_BF16, 64>)
+LINEAR(KERNEL, linear_q4_0_64, wide<FORMAT_Q4_0, 64>)
+LINEAR(KERNEL, linear_q4_1_64, wide<FORMAT_Q4_1, 64>)
+LINEAR(KERNEL, linear_q8_0_64, wide<FORMAT_Q8_0, 64>)
+LINEAR(KERNEL, linear_q4_k_64, wide<FORMAT_Q4_K, 64>)
+LINEAR(KERNEL, linear_q6_k_64, wide<FORMAT_Q6_K, 64>)
 
 // Adds the slices, ascending. Grid (rows, ceil(n / 256)), 256 threads, one column each.
 KERNEL(256)
@@ -213,6 +195,7 @@ linear_merge(const u32 *live, const float *partial, u32 slices, u32 rows, u32 n,
         return;
     }
     float sum = 0.0f;
+#pragma unroll 8
     for (u32 slice = 0; slice < slices; slice++) {
         sum += partial[((u64)slice * rows + blockIdx.x) * n + col];
     }

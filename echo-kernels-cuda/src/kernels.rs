@@ -2,6 +2,7 @@
 
 use crate::driver::Driver;
 use crate::graphs::Graphs;
+use crate::linear;
 use crate::memory::{Memory, Scratch};
 use crate::queue::Queue;
 use crate::sampling::Sampler;
@@ -65,7 +66,7 @@ impl CudaKernels {
 impl State {
     /// Room for the slices of every linear layer at the most rows of every stage.
     fn reserve_slices(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
-        let bytes = 4 * self.queue.rows_most(0) * self.sliced_max;
+        let bytes = 4 * linear::sliced_rows(self.queue.rows_most(0)) * self.sliced_max;
         self.slices.reserve(driver, bytes, "slices of linear layers; lower rows_max")?;
         Ok(())
     }

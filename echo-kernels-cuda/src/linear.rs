@@ -8,24 +8,32 @@ use crate::weight::{Matrix, Part, RECORD_COLS, RECORD_ROWS};
 use echo_core::DeviceError;
 use echo_core::tensor::DType;
 
-/// Blocks that fill a large device twice. A constant: the device at hand must not choose an order.
-const BLOCKS: usize = 264;
-/// Records of columns that a slice has at least.
-const SLICE_MIN: usize = 4;
-/// Records of rows that a block covers, one a warp.
-const TILES: usize = 4;
-/// Bytes of one row of x in shared memory; the kernel holds it twice.
-const X_BYTES: usize = 320;
+/// Slices that columns are cut into where tiles alone do not fill a large device, and the tiles that
+/// do. Constants: the device at hand must not choose an order.
+const SLICES: usize = 8;
+const TILES_MANY: usize = 1024;
+/// Warps of a block.
+const WARPS: usize = 8;
+/// Rows of x beyond which a block does all slices: there is work enough without sharing them.
+const SHARED_ROWS: usize = 192;
+/// Bytes of a part of one row of x in shared memory, which holds it twice, and of its pad.
+const X_BYTES: usize = 128;
+const PAD_BYTES: usize = 64;
 
-/// Rows that a block takes, by the number of rows there are.
-const ROWS: [usize; 3] = [8, 32, 64];
+/// Rows that slices are left of at most, where a launch has blocks for `rows`.
+pub(crate) fn sliced_rows(rows: usize) -> usize {
+    rows.min(SHARED_ROWS)
+}
 
 impl Part {
+    fn tiles(&self) -> usize {
+        self.rows.div_ceil(RECORD_ROWS)
+    }
+
     /// Slices of the sum over `cols` columns: a function of the weight's shape alone.
     pub(crate) fn slices(&self, cols: usize) -> usize {
-        let blocks = self.rows.div_ceil(RECORD_ROWS * TILES).max(1);
-        let steps = cols.div_ceil(RECORD_COLS);
-        (BLOCKS / blocks).clamp(1, (steps / SLICE_MIN).max(1))
+        let is_cut = self.tiles() < TILES_MANY && cols.div_ceil(RECORD_COLS) >= SLICES;
+        if is_cut { SLICES } else { 1 }
     }
 }
 
@@ -59,7 +67,7 @@ pub(crate) fn push(
     for part in &matrix.parts {
         let (cols, slices) = (matrix.cols, part.slices(matrix.cols));
         let sliced = if slices > 1 {
-            let bytes = 4 * slices * queue.rows_most(rows) * part.rows;
+            let bytes = 4 * slices * sliced_rows(queue.rows_most(rows)) * part.rows;
             scratch.reserve(driver, bytes, "slices of a linear layer")?
         } else {
             0
@@ -89,19 +97,25 @@ impl Product {
         each: &mut dyn FnMut(Launch) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let Product { live, weight, n, cols, x, out, slices, sliced, .. } = *self;
-        let size = ROWS.iter().position(|&most| rows <= most).unwrap_or(ROWS.len() - 1);
-        let names = names(self.dtype);
-        let (address, stride) = if slices > 1 { (sliced, n) } else { (out.address, out.stride) };
-        let geometry = Geometry {
+        let (names, tiles) = (names(self.dtype), n.div_ceil(RECORD_ROWS));
+        let rings = WARPS * names.ring_bytes;
+        let fits = names.linear.iter().find(|(most, _)| rows <= *most);
+        let &(most, name) = fits.unwrap_or(&names.linear[names.linear.len() - 1]);
+        let is_shared = slices > 1 && most > NARROW && rows <= SHARED_ROWS;
+        let (grid, shared_bytes) = if most == NARROW {
+            ([1, tiles.div_ceil(WARPS / slices), 1], rings)
+        } else {
+            let x_bytes = 2 * most * (names.parts * X_BYTES + PAD_BYTES);
+            let shares = if is_shared { slices } else { 1 };
             // Blocks of the same weights run side by side, so that they read them once.
-            grid: [
-                rows.div_ceil(ROWS[size]) as u32,
-                n.div_ceil(RECORD_ROWS * TILES) as u32,
-                slices as u32,
-            ],
-            threads: 128,
-            shared_bytes: (2 * ROWS[size] * X_BYTES + TILES * names.ring_bytes) as u32,
+            ([rows.div_ceil(most), tiles.div_ceil(WARPS), shares], x_bytes + rings)
         };
+        let geometry = Geometry {
+            grid: grid.map(|blocks| blocks as u32),
+            threads: 32 * WARPS as u32,
+            shared_bytes: shared_bytes as u32,
+        };
+        let (address, stride) = if is_shared { (sliced, n) } else { (out.address, out.stride) };
         let args = [
             live,
             weight.into(),
@@ -112,10 +126,10 @@ impl Product {
             rows.into(),
             n.into(),
             cols.into(),
+            slices.into(),
         ];
-        let entry = Entry { stem: "linear", name: names.linear[size] };
-        each(Launch { entry, geometry, args: args.into() })?;
-        if slices == 1 {
+        each(Launch { entry: Entry { stem: "linear", name }, geometry, args: args.into() })?;
+        if !is_shared {
             return Ok(());
         }
         let grid = [rows as u32, n.div_ceil(256) as u32, 1];
@@ -139,35 +153,45 @@ pub(crate) fn embed_name(dtype: DType) -> &'static str {
     names(dtype).embed
 }
 
-/// What the kernels of a stored type are called, and the bytes of a warp's ring of records.
+/// What the kernels of a stored type are called, and what they hold.
 struct Names {
-    linear: [&'static str; 3],
+    /// By the most rows of x that a block takes.
+    linear: &'static [(usize, &'static str)],
     embed: &'static str,
+    /// Bytes of a warp's ring of records.
     ring_bytes: usize,
+    /// Parts of bf16 that x is split into.
+    parts: usize,
+}
+
+/// Rows of the kernels whose blocks cut columns into slices themselves.
+const NARROW: usize = 8;
+
+/// The names for a type; `$more` are those for 64 rows.
+macro_rules! names {
+    ($stored:literal, $ring_bytes:expr, $parts:literal $(, $more:literal)?) => {
+        Names {
+            linear: &[
+                (NARROW, concat!("linear_", $stored, "_8")),
+                (32, concat!("linear_", $stored, "_32")),
+                $(($more, concat!("linear_", $stored, "_64")),)?
+            ],
+            embed: concat!("embed_", $stored),
+            ring_bytes: $ring_bytes,
+            parts: $parts,
+        }
+    };
 }
 
 fn names(dtype: DType) -> Names {
-    let (linear, embed, ring_bytes) = match dtype {
-        DType::F32 => (["linear_f32_8", "linear_f32_32", "linear_f32_64"], "embed_f32", 2 * 4096),
-        DType::F16 => (["linear_f16_8", "linear_f16_32", "linear_f16_64"], "embed_f16", 4 * 2048),
-        DType::BF16 => {
-            (["linear_bf16_8", "linear_bf16_32", "linear_bf16_64"], "embed_bf16", 4 * 2048)
-        }
-        DType::Q4_0 => {
-            (["linear_q4_0_8", "linear_q4_0_32", "linear_q4_0_64"], "embed_q4_0", 4 * 576)
-        }
-        DType::Q4_1 => {
-            (["linear_q4_1_8", "linear_q4_1_32", "linear_q4_1_64"], "embed_q4_1", 4 * 640)
-        }
-        DType::Q8_0 => {
-            (["linear_q8_0_8", "linear_q8_0_32", "linear_q8_0_64"], "embed_q8_0", 4 * 1088)
-        }
-        DType::Q4K => {
-            (["linear_q4_k_8", "linear_q4_k_32", "linear_q4_k_64"], "embed_q4_k", 4 * 768)
-        }
-        DType::Q6K => {
-            (["linear_q6_k_8", "linear_q6_k_32", "linear_q6_k_64"], "embed_q6_k", 4 * 896)
-        }
-    };
-    Names { linear, embed, ring_bytes }
+    match dtype {
+        DType::F32 => names!("f32", 2 * 4096, 2),
+        DType::F16 => names!("f16", 4 * 2048, 2),
+        DType::BF16 => names!("bf16", 4 * 2048, 1, 64),
+        DType::Q4_0 => names!("q4_0", 8 * 576, 1, 64),
+        DType::Q4_1 => names!("q4_1", 8 * 640, 1, 64),
+        DType::Q8_0 => names!("q8_0", 6 * 1088, 1, 64),
+        DType::Q4K => names!("q4_k", 8 * 768, 1, 64),
+        DType::Q6K => names!("q6_k", 8 * 896, 1, 64),
+    }
 }

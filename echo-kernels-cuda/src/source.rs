@@ -37,10 +37,8 @@ pub const SOURCES: &[Source] = &[
         &[
             "linear_f32_8",
             "linear_f32_32",
-            "linear_f32_64",
             "linear_f16_8",
             "linear_f16_32",
-            "linear_f16_64",
             "linear_bf16_8",
             "linear_bf16_32",
             "linear_bf16_64",
@@ -98,6 +96,7 @@ pub const SOURCES: &[Source] = &[
 pub const HEADERS: &[(&str, &str)] = &[
     ("attention.h", include_str!("../cu/attention.h")),
     ("echo_cuda.h", include_str!("../cu/echo_cuda.h")),
+    ("linear.h", include_str!("../cu/linear.h")),
     ("select.h", include_str!("../cu/select.h")),
     ("weight.h", include_str!("../cu/weight.h")),
 ];

@@ -19,6 +19,7 @@
 #define ECHO_EMULATED
 #define DEVICE inline
 #define KERNEL(threads) extern "C" void
+#define KERNEL_TWICE(threads) KERNEL(threads)
 
 
 struct alignas(16) uint4 { uint32_t x, y, z, w; };

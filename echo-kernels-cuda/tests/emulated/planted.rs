@@ -23,6 +23,12 @@ fn a_copy_nobody_waits_for_is_caught() {
 }
 
 #[test]
+fn slices_that_a_block_does_not_tell_apart_are_caught() {
+    let (from, to) = ("if (step + 1 < slice_end)", "if (step + 1 < end && slice_end)");
+    caught("linear", from, to, "is not what it is alone");
+}
+
+#[test]
 fn a_sum_that_knows_the_number_of_rows_is_caught() {
     caught("rms_norm", "squares = 0.0f", "squares = 1e-6f * gridDim.x", "purity");
 }
