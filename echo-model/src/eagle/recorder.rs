@@ -7,6 +7,7 @@ use echo_core::{
     BatchView, DeviceError, Drafter, Frontier, Keep, Kernels, Limits, PackedView, Settled,
 };
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
 /// A drafter that proposes nothing and keeps the tapped hidden states of every committed row. A
@@ -36,36 +37,35 @@ impl Recorder {
         Recorder { kernels, taps, places, rows, sink, failure: None }
     }
 
-    /// Copies the committed rows of the `s`-th sequence of the forward.
-    fn record(
-        &mut self,
-        batch: BatchView<'_>,
-        packed: PackedView<'_>,
-        s: usize,
-    ) -> Result<(), DeviceError> {
-        let (seq, width) = (packed.seqs[s], self.taps.width);
-        let rows = packed.row_start[s] as usize..packed.drafted_start[s] as usize;
-        let place = &mut self.places[seq as usize];
-        if rows.is_empty() || packed.position[rows.start] as usize != place.rows(width) {
-            return Ok(());
-        }
-        self.rows.resize(rows.len() * width, 0.0);
-        self.kernels.read(self.taps.buffer, rows.start * width, &mut self.rows)?;
+    /// Copies the committed rows of a forward, which come to the host all at once.
+    fn record(&mut self, batch: BatchView<'_>, packed: PackedView<'_>) -> Result<(), DeviceError> {
+        let width = self.taps.width;
+        self.rows.resize(packed.rows() * width, 0.0);
+        self.kernels.read(self.taps.buffer, 0, &mut self.rows)?;
         let largest = f16::MAX.to_f32();
-        let halves = self.rows.iter().map(|x| f16::from_f32(x.clamp(-largest, largest)));
-        place.hidden.extend(halves);
-        let known = place.tokens.len();
-        place.tokens.extend_from_slice(&batch.tokens(seq)[known..]);
+        self.rows.iter_mut().for_each(|x| *x = x.clamp(-largest, largest));
+        for s in 0..packed.n_seqs() {
+            let seq = packed.seqs[s];
+            let rows = packed.row_start[s] as usize..packed.drafted_start[s] as usize;
+            let place = &mut self.places[seq as usize];
+            let known = place.rows(width);
+            if rows.is_empty() || packed.position[rows.start] as usize != known {
+                continue;
+            }
+            place.hidden.resize((known + rows.len()) * width, f16::ZERO);
+            let states = &self.rows[rows.start * width..rows.end * width];
+            place.hidden[known * width..].convert_from_f32_slice(states);
+            let known = place.tokens.len();
+            place.tokens.extend_from_slice(&batch.tokens(seq)[known..]);
+        }
         Ok(())
     }
 }
 
 impl Drafter for Recorder {
     fn settle(&mut self, settled: Settled<'_>) {
-        for s in 0..settled.packed.n_seqs() {
-            if let Err(error) = self.record(settled.batch, settled.packed, s) {
-                self.failure = Some(error);
-            }
+        if let Err(error) = self.record(settled.batch, settled.packed) {
+            self.failure = Some(error);
         }
     }
 
