@@ -120,14 +120,77 @@ DEVICE void begin() {
 // Whether the block is for a row that is not there.
 DEVICE bool pads(const u32 *live) { return blockIdx.x >= *live; }
 
+// Whether a row can be moved in quads, four columns at once: it starts at 16 bytes and has no rest.
+// Else a quad is moved in single columns. Which columns a thread has is the same either way, so
+// that the order of a sum knows nothing of where a row lies.
+DEVICE bool in_quads(const float *row, u32 width) {
+    return ((u64)row % 16 | width % 4) == 0;
+}
+
+// Columns 4 quad to 4 quad + 3 of a row, `beyond` for those that it does not have.
+DEVICE float4 load_quad(const float *row, u32 width, u32 quad, float beyond) {
+    u32 col = 4 * quad, left = col < width ? width - col : 0;
+    float4 x = {beyond, beyond, beyond, beyond};
+    if (in_quads(row, width)) {
+        return left > 0 ? ((const float4 *)row)[quad] : x;
+    }
+    x.x = left > 0 ? row[col] : beyond;
+    x.y = left > 1 ? row[col + 1] : beyond;
+    x.z = left > 2 ? row[col + 2] : beyond;
+    x.w = left > 3 ? row[col + 3] : beyond;
+    return x;
+}
+
+// Quads `first`, `first + blockDim.x`, ... of a row: all of them are asked for at once.
+template <u32 N>
+DEVICE void load_quads(const float *row, u32 width, u32 first, float beyond, float4 (&x)[N]) {
+    if (!in_quads(row, width)) {
+        for (u32 i = 0; i < N; i++) {
+            x[i] = load_quad(row, width, first + i * blockDim.x, beyond);
+        }
+        return;
+    }
+    for (u32 i = 0; i < N; i++) {
+        u32 quad = first + i * blockDim.x;
+        x[i] = float4{beyond, beyond, beyond, beyond};
+        if (4 * quad < width) {
+            x[i] = ((const float4 *)row)[quad];
+        }
+    }
+}
+
+// Writes what the row has of the quad.
+DEVICE void store_quad(float *row, u32 width, u32 quad, float4 x) {
+    u32 col = 4 * quad, left = col < width ? width - col : 0;
+    if (left > 3 && in_quads(row, width)) {
+        ((float4 *)row)[quad] = x;
+        return;
+    }
+    float columns[4] = {x.x, x.y, x.z, x.w};
+    for (u32 i = 0; i < 4; i++) {
+        if (i < left) {
+            row[col + i] = columns[i];
+        }
+    }
+}
+
 // Sum over the warp, the same in every lane, by a fixed butterfly.
-DEVICE float warp_sum(float value) {
+template <class T> DEVICE T warp_sum(T value) {
     for (u32 step = WARP / 2; step > 0; step /= 2) {
         value += __shfl_xor_sync(ALL_LANES, value, step);
     }
     return value;
 }
 
+template <class T> DEVICE T warp_max(T value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        T other = __shfl_xor_sync(ALL_LANES, value, step);
+        value = other > value ? other : value;
+    }
+    return value;
+}
+
+// Passes over a NaN.
 DEVICE float warp_max(float value) {
     for (u32 step = WARP / 2; step > 0; step /= 2) {
         value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, step));
@@ -135,38 +198,26 @@ DEVICE float warp_max(float value) {
     return value;
 }
 
-// Sum over the block, the same in every thread: within warps, then over warps in ascending order.
+// What the warps of the block hold, the w-th in lane w of every warp, `none` in lanes left over.
 // `scratch` holds one value per warp and is free again after the call.
-template <class T> DEVICE T block_sum(T value, T *scratch) {
-    for (u32 step = WARP / 2; step > 0; step /= 2) {
-        value += __shfl_xor_sync(ALL_LANES, value, step);
-    }
+template <class T> DEVICE T of_warps(T value, T none, T *scratch) {
     if (lane() == 0) {
         scratch[warp()] = value;
     }
     __syncthreads();
-    T sum = 0;
-    for (u32 w = 0; w < blockDim.x / WARP; w++) {
-        sum += scratch[w];
-    }
+    T of_warp = lane() < blockDim.x / WARP ? scratch[lane()] : none;
     __syncthreads();
-    return sum;
+    return of_warp;
+}
+
+// Sum over the block, the same in every thread: within warps, then over warps, by the same
+// butterfly. `scratch` as above.
+template <class T> DEVICE T block_sum(T value, T *scratch) {
+    return warp_sum(of_warps(warp_sum(value), (T)0, scratch));
 }
 
 // Largest value over the block, the same in every thread.
 template <class T> DEVICE T block_max(T value, T *scratch) {
-    for (u32 step = WARP / 2; step > 0; step /= 2) {
-        T other = __shfl_xor_sync(ALL_LANES, value, step);
-        value = other > value ? other : value;
-    }
-    if (lane() == 0) {
-        scratch[warp()] = value;
-    }
-    __syncthreads();
-    T best = scratch[0];
-    for (u32 w = 1; w < blockDim.x / WARP; w++) {
-        best = scratch[w] > best ? scratch[w] : best;
-    }
-    __syncthreads();
-    return best;
+    value = warp_max(value);
+    return warp_max(of_warps(value, value, scratch));
 }

@@ -10,10 +10,12 @@
 // numerics: token, faulty and the listed tokens exact; log-probabilities 1e-5 absolute. Noise,
 //   masses and the sum behind a log-probability are f64, as in the law. The masses of top-p are
 //   then whole multiples of 2^-44 of the best token's, so that they add up the same in any order.
-// launch: grid (rows), 512 threads. A row takes a pass for its soundness and one for the best
-//   token; truncation some more for the digits of its threshold; noise one. An edited token is
-//   left out of the pass over the vocabulary by a bit, and visited through the list of edits.
-// shared: scratch, bits of edited tokens, histogram u64[2048], keys u64[2 top_stride].
+// launch: grid (rows), 1024 threads. One pass finds a fault and the best raw logit, which is the
+//   best token where nothing is edited; edits take a pass of their own. Truncation takes some for
+//   the digits of its threshold, noise one, log-probabilities one, which also lists the
+//   alternatives (see select.h). An edited token is left out of a pass over the vocabulary by a
+//   bit, and visited through the list of edits.
+// shared: scratch u64[40], histogram u64[2048], keys u64[2 top_stride], bits of edited tokens.
 #include "select.h"
 
 struct Spec {
@@ -31,20 +33,21 @@ struct Edit {
     float bias, repetition, penalty;
 };
 
-// Four words of noise for four neighbouring tokens: Philox4x32-10.
-DEVICE u32 philox(u32 block, u32 position, u32 key0, u32 key1, u32 word) {
-    u32 counter[4] = {block, position, 0, 0};
+// Four words of noise for the four tokens of a quad: Philox4x32-10.
+DEVICE void philox(u32 quad, const Spec &spec, u32 (&words)[4]) {
+    u32 key0 = spec.seed[0], key1 = spec.seed[1];
+    words[0] = quad;
+    words[1] = spec.position;
+    words[2] = words[3] = 0;
     for (u32 round = 0; round < 10; round++) {
-        u64 left = (u64)0xD2511F53u * counter[0], right = (u64)0xCD9E8D57u * counter[2];
-        u32 next[4] = {(u32)(right >> 32) ^ counter[1] ^ key0, (u32)right,
-                       (u32)(left >> 32) ^ counter[3] ^ key1, (u32)left};
-        for (u32 i = 0; i < 4; i++) {
-            counter[i] = next[i];
-        }
+        u64 left = (u64)0xD2511F53u * words[0], right = (u64)0xCD9E8D57u * words[2];
+        words[0] = (u32)(right >> 32) ^ words[1] ^ key0;
+        words[1] = (u32)right;
+        words[2] = (u32)(left >> 32) ^ words[3] ^ key1;
+        words[3] = (u32)left;
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    return word == 0 ? counter[0] : word == 1 ? counter[1] : word == 2 ? counter[2] : counter[3];
 }
 
 DEVICE float gumbel(u32 bits) {
@@ -88,20 +91,37 @@ struct Row {
         return repeated - edit.penalty;
     }
 
-    // Calls `visit(token, logit)` for this thread's part of the vocabulary.
-    template <class Visit> DEVICE void each(Visit visit) const {
-        float divisor = spec.temperature == 0.0f ? 1.0f : spec.temperature;
+    DEVICE float scaled(float logit) const {
+        bool as_it_is = spec.temperature == 0.0f || spec.temperature == 1.0f;
+        return as_it_is ? logit : logit / spec.temperature;
+    }
+
+    // Calls `visit(quad, logits)` for this thread's part of the vocabulary. A quad comes again for
+    // each of its edited tokens; tokens that are not meant are -inf.
+    template <class Visit> DEVICE void each_quad(Visit visit) const {
         bool any = n_edits() > 0;
-        for (u32 v = threadIdx.x; v < vocab; v += blockDim.x) {
-            if (!any || !(edited[v / 32] >> v % 32 & 1)) {
-                visit(v, logits[v] / divisor);
-            }
-        }
+        ::each_quad<1>(logits, vocab, [&](u32 quad, float4 x) {
+            u32 gone = any ? edited[quad / 8] >> quad % 8 * 4 : 0;
+            x.x = gone & 1 ? MINUS_INFINITY : scaled(x.x);
+            x.y = gone & 2 ? MINUS_INFINITY : scaled(x.y);
+            x.z = gone & 4 ? MINUS_INFINITY : scaled(x.z);
+            x.w = gone & 8 ? MINUS_INFINITY : scaled(x.w);
+            visit(quad, x);
+        });
         for (u32 i = threadIdx.x; i < n_edits(); i += blockDim.x) {
             if (!replaced(i)) {
-                visit(edit(i).token, apply(edit(i)) / divisor);
+                u32 token = edit(i).token, at = token % 4;
+                float logit = scaled(apply(edit(i)));
+                float4 x = {at == 0 ? logit : MINUS_INFINITY, at == 1 ? logit : MINUS_INFINITY,
+                            at == 2 ? logit : MINUS_INFINITY, at == 3 ? logit : MINUS_INFINITY};
+                visit(token / 4, x);
             }
         }
+    }
+
+    // Calls `visit(token, logit)` likewise.
+    template <class Visit> DEVICE void each(Visit visit) const {
+        each_quad([&](u32 quad, float4 x) { each_of(quad, x, visit); });
     }
 };
 
@@ -118,27 +138,25 @@ DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
             }
         });
     };
-    u64 n = 0;
-    kept([&](u64, float) { n++; });
-    n = block_sum(n, scratch);
-    if (spec.top_k > 0 && spec.top_k < n) {
+    if (spec.top_k > 0) {
         auto counted = [&](auto visit) {
             kept([&](u64 key, float) { visit(key, []() { return 1u; }); });
         };
-        lowest = select<u32>(spec.top_k, (u32 *)bins, (u32 *)scratch, counted);
+        auto wanted = [&](u32 all) { return least(spec.top_k, all); };
+        lowest = select<u32>(wanted, (u32 *)bins, (u32 *)scratch, counted);
     }
     if (spec.top_p < 1.0f) {
         auto mass = [&](float logit) {
             return (u64)(exp((double)(logit - top)) * 17592186044416.0 + 0.5);
         };
-        u64 all = 0;
-        kept([&](u64, float logit) { all += mass(logit); });
-        all = block_sum(all, scratch);
-        u64 wanted = (u64)ceil((double)spec.top_p * (double)all);
         auto weighed = [&](auto visit) {
             kept([&](u64 key, float logit) { visit(key, [&]() { return mass(logit); }); });
         };
-        lowest = select<u64>(wanted > 0 ? wanted : 1, bins, scratch, weighed);
+        auto wanted = [&](u64 all) {
+            u64 part = (u64)ceil((double)spec.top_p * (double)all);
+            return part > 0 ? part : 1;
+        };
+        lowest = select<u64>(wanted, bins, scratch, weighed);
     }
     // What min-p drops has no key of its own: the floor is one.
     u64 floor_key = key_of(floor, ALL_LANES);
@@ -146,30 +164,48 @@ DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
 }
 
 // The kept token whose logit and noise are largest together.
-DEVICE u32 noisiest(const Row &row, u64 lowest, u64 *scratch) {
+DEVICE u32 noisiest(const Row &row, u64 best, u64 lowest, u64 *scratch) {
+    u32 words[4];
     u64 won = 0;
-    row.each([&](u32 token, float logit) {
+    auto draw = [&](u32 token, float logit) {
         if (logit == MINUS_INFINITY || key_of(logit, token) < lowest) {
             return;
         }
-        const Spec &spec = row.spec;
-        u32 bits = philox(token / 4, spec.position, spec.seed[0], spec.seed[1], token % 4);
+        u32 bits = words[token % 4];
         if (won > 0 && logit + gumbel_bound(bits) < value_of(won)) {
             return;
         }
         u64 key = key_of(logit + gumbel(bits), token);
         won = key > won ? key : won;
+    };
+    row.each_quad([&](u32 quad, float4 x) {
+        // Most quads lie further behind than any noise makes up for.
+        float most = largest_of(x);
+        if (most > MINUS_INFINITY && !(won > 0 && most + gumbel_bound(0) < value_of(won))) {
+            philox(quad, row.spec, words);
+            each_of(quad, x, draw);
+        }
     });
     return column_of(block_max(won, scratch));
 }
 
-// Log-probabilities under the softmax of the raw logits.
-DEVICE void log_probs(const Row &row, float top, u32 token, u32 listed, u32 *answer, u64 *bins,
-                      u64 *scratch, u64 *list) {
-    double sum = 0.0;
-    for (u32 v = threadIdx.x; v < row.vocab; v += blockDim.x) {
-        sum += exp((double)(row.logits[v] - top));
+// Log-probabilities under the softmax of the raw logits. `peak` is that of the warp whose number is
+// this lane's, `top` the best of all.
+DEVICE void log_probs(const Row &row, u64 peak, float top, u32 token, u32 listed, u32 *answer,
+                      u64 *bins, u64 *scratch, u64 *list) {
+    Offers offers = {bins, (u32 *)(scratch + 39), 0};
+    if (threadIdx.x == 0) {
+        *offers.n = 0;
     }
+    offers.expect(peak, listed > 0 ? listed : ALL_LANES);
+    __syncthreads();
+    double sum = 0.0;
+    each_quad<1>(row.logits, row.vocab, [&](u32 quad, float4 x) {
+        each_of(quad, x, [&](u32 column, float logit) {
+            sum += exp((double)(logit - top));
+            offers.offer(logit, column, row.vocab);
+        });
+    });
     double log_sum = log(block_sum(sum, (double *)scratch));
     auto log_prob = [&](float logit) { return (float)((double)(logit - top) - log_sum); };
     if (threadIdx.x == 0) {
@@ -179,26 +215,45 @@ DEVICE void log_probs(const Row &row, float top, u32 token, u32 listed, u32 *ans
     if (listed == 0) {
         return;
     }
-    auto each = [&](auto visit) {
-        for (u32 v = threadIdx.x; v < row.vocab; v += blockDim.x) {
-            visit(key_of(row.logits[v], v), []() { return 1u; });
-        }
-    };
-    u64 lowest = select<u32>(listed, (u32 *)bins, (u32 *)scratch, each);
-    collect(lowest, listed, list, (u32 *)scratch, each);
+    list_best(offers, listed, list, (u32 *)bins, (u32 *)scratch, [&](auto visit) {
+        each_quad<1>(row.logits, row.vocab, [&](u32 quad, float4 x) {
+            each_of(quad, x, [&](u32 column, float logit) {
+                if (column < row.vocab) {
+                    visit(key_of(logit, column), []() { return 1u; });
+                }
+            });
+        });
+    });
     for (u32 i = threadIdx.x; i < listed; i += blockDim.x) {
         answer[4 + 2 * i] = column_of(list[i]);
         answer[5 + 2 * i] = float_bits(log_prob(value_of(list[i])));
     }
 }
 
-KERNEL(512)
+// The best of the processed logits of a row with edits, for which it sets their bits.
+DEVICE u64 best_edited(const Row &row, u32 *edited, u64 *scratch) {
+    for (u32 i = threadIdx.x; i < div_up(row.vocab, 32); i += blockDim.x) {
+        edited[i] = 0;
+    }
+    __syncthreads();
+    for (u32 i = threadIdx.x; i < row.n_edits(); i += blockDim.x) {
+        u32 token = row.edit(i).token;
+        atomicOr(edited + token / 32, 1u << token % 32);
+    }
+    __syncthreads();
+    u64 best = 0;
+    row.each([&](u32 token, float logit) {
+        u64 key = key_of(logit, token);
+        best = key > best ? key : best;
+    });
+    return block_max(best, scratch);
+}
+
+KERNEL(1024)
 sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const Edit *edits,
             u32 *answers, u32 top_stride) {
     begin();
-    u64 *scratch = (u64 *)shared_memory();
-    u64 *bins = scratch + 32;
-    u64 *list = bins + BINS;
+    u64 *scratch = (u64 *)shared_memory(), *bins = scratch + 40, *list = bins + BINS;
     u32 *edited = (u32 *)(list + 2 * top_stride);
     u32 *answer = answers + (u64)blockIdx.x * (4 + 2 * top_stride);
     Row row = {logits + (u64)blockIdx.x * stride, edits, edited, specs[blockIdx.x], vocab};
@@ -206,33 +261,19 @@ sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const
         answer[threadIdx.x] = 0;
     }
 
-    u32 unsound = 0;
-    u64 raw_best = 0;
-    for (u32 v = threadIdx.x; v < vocab; v += blockDim.x) {
-        unsound |= !(row.logits[v] < float_from(0x7f800000u));
-        u64 key = key_of(row.logits[v], v);
-        raw_best = key > raw_best ? key : raw_best;
+    // A fault outdoes every key.
+    const u64 fault = ~(u64)0;
+    bool unsound;
+    u64 peak = peak_of(row.logits, vocab, unsound);
+    peak = of_warps(warp_max(unsound ? fault : peak), (u64)0, scratch);
+    u64 raw_best = warp_max(peak), best = 0;
+    if (raw_best != fault && row.n_edits() == 0) {
+        // Division keeps the order, so the best raw logit is the best token's.
+        best = key_of(row.scaled(value_of(raw_best)), top_of(raw_best, row.logits, vocab));
+    } else if (raw_best != fault) {
+        best = best_edited(row, edited, scratch);
     }
-    unsound = block_max(unsound, (u32 *)scratch);
-    raw_best = block_max(raw_best, scratch);
-    if (row.n_edits() > 0) {
-        for (u32 i = threadIdx.x; i < div_up(vocab, 32); i += blockDim.x) {
-            edited[i] = 0;
-        }
-        __syncthreads();
-        for (u32 i = threadIdx.x; i < row.n_edits(); i += blockDim.x) {
-            u32 token = row.edit(i).token;
-            atomicOr(edited + token / 32, 1u << token % 32);
-        }
-        __syncthreads();
-    }
-    u64 best = 0;
-    row.each([&](u32 token, float logit) {
-        u64 key = key_of(logit, token);
-        best = key > best ? key : best;
-    });
-    best = block_max(best, scratch);
-    if (unsound || value_of(best) == MINUS_INFINITY) {
+    if (raw_best == fault || value_of(best) == MINUS_INFINITY) {
         if (threadIdx.x == 0) {
             answer[1] = 1;
         }
@@ -240,7 +281,7 @@ sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const
     }
     u32 token = column_of(best);
     if (row.spec.temperature != 0.0f) {
-        token = noisiest(row, truncate(row, best, bins, scratch), scratch);
+        token = noisiest(row, best, truncate(row, best, bins, scratch), scratch);
     }
     if (threadIdx.x == 0) {
         answer[0] = token;
@@ -248,6 +289,6 @@ sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const
     }
     if (row.spec.alternatives != ALL_LANES) {
         u32 listed = least(least(row.spec.alternatives, top_stride), vocab);
-        log_probs(row, value_of(raw_best), token, listed, answer, bins, scratch, list);
+        log_probs(row, peak, value_of(raw_best), token, listed, answer, bins, scratch, list);
     }
 }

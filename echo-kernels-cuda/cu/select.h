@@ -1,14 +1,20 @@
-// select.h — the best columns of a row, without sorting it; one block per row.
+// select.h — the best columns of a row, without sorting it; one block of 1024 threads per row.
 //
 // Columns are compared by keys: the value's bits, so turned that they order as integers, above the
 // column's complement. Keys differ, larger is better, and among equal values the lowest column has
 // the largest key; so the k best are a set without ties, and every step below is exact and in any
 // order. -0 counts as 0.
+//
+// A pass over the row for its largest value leaves a peak per warp: a key that some column of the
+// warp reaches. The k-th best peak is then reached by k columns, so the k best columns reach it,
+// and in most rows few others do: the next pass offers them, and they are ranked. Where too many
+// are offered, or k is more than there are warps, the digits of the k-th key are found one by one.
 #pragma once
 #include "echo_cuda.h"
 
 #define DIGIT_BITS 11u
 #define BINS (1u << DIGIT_BITS)
+#define OFFERS_MAX 1024u
 
 DEVICE u64 key_of(float value, u32 column) {
     u32 bits = float_bits(value == 0.0f ? 0.0f : value);
@@ -23,6 +29,92 @@ DEVICE float value_of(u64 key) {
     return float_from(bits >> 31 ? bits & 0x7fffffffu : ~bits);
 }
 
+// Calls `visit(quad, columns)` for this thread's quads of a row, of which AHEAD are asked for at
+// once. Columns that the row does not have are -inf.
+template <u32 AHEAD, class Visit> DEVICE void each_quad(const float *row, u32 width, Visit visit) {
+    for (u32 quad = threadIdx.x; 4 * quad < width; quad += AHEAD * blockDim.x) {
+        float4 x[AHEAD];
+        load_quads(row, width, quad, MINUS_INFINITY, x);
+        for (u32 i = 0; i < AHEAD; i++) {
+            visit(quad + i * blockDim.x, x[i]);
+        }
+    }
+}
+
+// Calls `visit(column, value)` for the columns of a quad.
+template <class Visit> DEVICE void each_of(u32 quad, float4 x, Visit visit) {
+    visit(4 * quad, x.x);
+    visit(4 * quad + 1, x.y);
+    visit(4 * quad + 2, x.z);
+    visit(4 * quad + 3, x.w);
+}
+
+DEVICE float largest_of(float4 x) { return fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)); }
+
+// The largest value of this thread's columns, NaN passed over, as the key of the last column of the
+// first quad that has it. `unsound` tells of a NaN or +inf.
+DEVICE u64 peak_of(const float *row, u32 width, bool &unsound) {
+    const float infinity = float_from(0x7f800000u);
+    float best = MINUS_INFINITY;
+    u32 at = ALL_LANES / 4;
+    unsound = false;
+    each_quad<4>(row, width, [&](u32 quad, float4 x) {
+        float most = largest_of(x);
+        at = most > best ? quad : at;
+        best = most > best ? most : best;
+        unsound |= !(x.x < infinity) | !(x.y < infinity) | !(x.z < infinity) | !(x.w < infinity);
+    });
+    return key_of(best, 4 * at + 3);
+}
+
+// The first column with the value of the best peak.
+DEVICE u32 top_of(u64 peak, const float *row, u32 width) {
+    u32 quad = column_of(peak) / 4;
+    float4 x = load_quad(row, width, quad, MINUS_INFINITY);
+    float top = value_of(peak);
+    return 4 * quad + (x.x == top ? 0 : x.y == top ? 1 : x.z == top ? 2 : 3);
+}
+
+// Columns that may be among the k best. All but `bound` is shared.
+struct Offers {
+    u64 *keys; // OFFERS_MAX
+    u32 *n;    // 0 before, and a barrier between
+    u64 bound;
+
+    // `peak` is the peak of the warp whose number is this lane's.
+    DEVICE void expect(u64 peak, u32 k) {
+        u32 reached = 0;
+        for (u32 w = 0; w < WARP; w++) {
+            reached += __shfl_sync(ALL_LANES, peak, w) >= peak;
+        }
+        bound = warp_max(reached >= k ? peak : (u64)0);
+        bound = k > WARP ? ~(u64)0 : bound;
+    }
+
+    DEVICE void offer(float value, u32 column, u32 width) const {
+        if (value >= value_of(bound) && column < width && key_of(value, column) >= bound) {
+            u32 i = atomicAdd(n, 1u);
+            if (i < OFFERS_MAX) {
+                keys[i] = key_of(value, column);
+            }
+        }
+    }
+};
+
+// The `k` best of `n` keys into `list`, best first.
+DEVICE void rank(const u64 *keys, u32 n, u64 *list, u32 k) {
+    for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
+        u32 better = 0;
+        for (u32 j = 0; j < n; j++) {
+            better += keys[j] > keys[i];
+        }
+        if (better < k) {
+            list[better] = keys[i];
+        }
+    }
+    __syncthreads();
+}
+
 // Sum of `value` over the threads before this one; `all` is the sum over the block.
 template <class T> DEVICE T block_before(T value, T *scratch, T &all) {
     T sum = value;
@@ -30,30 +122,22 @@ template <class T> DEVICE T block_before(T value, T *scratch, T &all) {
         T other = __shfl_sync(ALL_LANES, sum, lane() - step);
         sum += lane() >= step ? other : 0;
     }
-    if (lane() == WARP - 1) {
-        scratch[warp()] = sum;
-    }
-    __syncthreads();
-    T before = sum - value;
-    all = 0;
-    for (u32 w = 0; w < blockDim.x / WARP; w++) {
-        before += w < warp() ? scratch[w] : 0;
-        all += scratch[w];
-    }
-    __syncthreads();
-    return before;
+    T of_warp = of_warps(__shfl_sync(ALL_LANES, sum, WARP - 1), (T)0, scratch);
+    all = warp_sum(of_warp);
+    return sum - value + warp_sum(lane() < warp() ? of_warp : (T)0);
 }
 
-// The largest key such that the keys from it upwards weigh at least `wanted`, which is neither 0
-// nor more than all. `each(visit)` calls `visit(key, weight)` for this thread's columns, `weight` a
-// function so that it is worked out only where it counts.
+// The largest key such that the keys from it upwards weigh at least what `want` makes of the weight
+// of all; it is neither 0 nor more than all. `each(visit)` calls `visit(key, weight)` for this
+// thread's columns, `weight` a function so that it is worked out only where it counts.
 //
 // A digit a round, from the top: a histogram of the weights of the keys that begin as the answer
 // does tells the answer's next digit. `bins` holds BINS weights, `scratch` a weight per warp and
 // two more.
-template <class T, class Each> DEVICE u64 select(T wanted, T *bins, T *scratch, Each each) {
+template <class T, class Want, class Each>
+DEVICE u64 select(Want want, T *bins, T *scratch, Each each) {
     u64 answer = 0;
-    T *found = scratch + blockDim.x / WARP;
+    T wanted = 0, *found = scratch + blockDim.x / WARP;
     for (u32 shift = 64; shift > 0;) {
         u64 mask = shift == 64 ? 0 : ~(u64)0 << shift;
         u32 bits = least(DIGIT_BITS, shift);
@@ -75,6 +159,7 @@ template <class T, class Each> DEVICE u64 select(T wanted, T *bins, T *scratch, 
             mine += bins[top - i];
         }
         T above = block_before(mine, scratch, all);
+        wanted = mask == 0 ? want(all) : wanted;
         if (above < wanted && wanted <= above + mine) {
             u32 digit = top - 1;
             for (; above + bins[digit] < wanted; digit--) {
@@ -96,25 +181,27 @@ template <class T, class Each> DEVICE u64 select(T wanted, T *bins, T *scratch, 
     return answer;
 }
 
-// Collects the `n` keys from `lowest` upwards into `list`, best first. `list` holds 2 n keys,
-// `counter` is one word; both are shared.
-template <class Each> DEVICE void collect(u64 lowest, u32 n, u64 *list, u32 *counter, Each each) {
+// The `k` largest keys of the row into `list`, best first, once all offers are made and a barrier
+// was passed. `list` holds 2 k keys; `bins` and `scratch` as for `select`, where the offers' keys
+// may lie in `bins`; `each(visit)` calls `visit(key, weight)` for this thread's columns.
+template <class Each>
+DEVICE void list_best(const Offers &offers, u32 k, u64 *list, u32 *bins, u32 *scratch, Each each) {
+    u32 n = *offers.n;
+    if (k <= n && n <= OFFERS_MAX) {
+        rank(offers.keys, n, list, k);
+        return;
+    }
+    // Everybody has seen how many offers there were before it counts anew.
+    u64 lowest = select<u32>([&](u32) { return k; }, bins, scratch, each);
     if (threadIdx.x == 0) {
-        *counter = 0;
+        *offers.n = 0;
     }
     __syncthreads();
     each([&](u64 key, auto) {
         if (key >= lowest) {
-            list[n + atomicAdd(counter, 1u)] = key;
+            list[k + atomicAdd(offers.n, 1u)] = key;
         }
     });
     __syncthreads();
-    for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
-        u32 better = 0;
-        for (u32 j = 0; j < n; j++) {
-            better += list[n + j] > list[n + i];
-        }
-        list[better] = list[n + i];
-    }
-    __syncthreads();
+    rank(list + k, k, list, k);
 }

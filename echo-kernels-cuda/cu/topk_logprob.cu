@@ -7,39 +7,47 @@
 // out  best  (u32, f32)[rows, k]   column and log-probability, best first, ties by lowest column
 // NaN counts as -inf, which has log-probability -inf.
 // numerics: columns exact; log-probabilities 1e-5 absolute: exponentials are summed in f32 by
-//   threads `column % 512`, ascending, then in the fixed tree of `block_sum`.
-// launch: grid (rows), 512 threads. The row is read once for the maximum, once for the sum, and
-//   about three times for the digits of the k-th key; it stays in the L2 cache.
-// shared: scratch, histogram u32[2048], keys u64[2 k].
+//   threads `column / 4 % 1024`, ascending, then in the fixed tree of `block_sum`.
+// launch: grid (rows), 1024 threads. The row is read once for the peaks of select.h and once for
+//   the sum and the columns that reach the k-th peak. Where those do not do, k above 32 or many
+//   ties, it is read about four times more for the digits of the k-th key.
+// shared: scratch u64[40], histogram u32[2048], keys u64[2 k].
 #include "select.h"
 
-KERNEL(512)
+KERNEL(1024)
 topk_logprob(const float *x, u32 stride, u32 width, u32 k, u32 *best) {
     begin();
-    u32 *scratch = (u32 *)shared_memory();
-    u32 *bins = scratch + 32;
-    u64 *list = (u64 *)(bins + BINS);
+    u64 *scratch = (u64 *)shared_memory(), *bins = scratch + 40, *list = bins + BINS / 2;
+    Offers offers = {bins, (u32 *)(scratch + 39), 0};
     const float *row = x + (u64)blockIdx.x * stride;
-    auto value = [&](u32 i) { return row[i] == row[i] ? row[i] : MINUS_INFINITY; };
+    auto sound = [](float value) { return value == value ? value : MINUS_INFINITY; };
     auto each = [&](auto visit) {
-        for (u32 i = threadIdx.x; i < width; i += blockDim.x) {
-            visit(key_of(value(i), i), []() { return 1u; });
-        }
+        each_quad<1>(row, width, [&](u32 quad, float4 x) {
+            each_of(quad, x, [&](u32 column, float value) {
+                if (column < width) {
+                    visit(key_of(sound(value), column), []() { return 1u; });
+                }
+            });
+        });
     };
 
-    float top = MINUS_INFINITY;
-    for (u32 i = threadIdx.x; i < width; i += blockDim.x) {
-        top = fmaxf(top, value(i));
+    if (threadIdx.x == 0) {
+        *offers.n = 0;
     }
-    top = block_max(top, (float *)scratch);
+    bool unsound;
+    u64 peak = of_warps(warp_max(peak_of(row, width, unsound)), (u64)0, scratch);
+    float top = value_of(warp_max(peak));
+    offers.expect(peak, k);
     float sum = 0.0f;
-    for (u32 i = threadIdx.x; i < width; i += blockDim.x) {
-        sum += expf(value(i) - top);
-    }
+    each_quad<2>(row, width, [&](u32 quad, float4 x) {
+        each_of(quad, x, [&](u32 column, float value) {
+            sum += expf(sound(value) - top);
+            offers.offer(sound(value), column, width);
+        });
+    });
     float log_sum = logf(block_sum(sum, (float *)scratch));
 
-    u64 lowest = select<u32>(k, bins, scratch, each);
-    collect(lowest, k, list, scratch, each);
+    list_best(offers, k, list, (u32 *)bins, (u32 *)scratch, each);
     for (u32 i = threadIdx.x; i < k; i += blockDim.x) {
         float log_prob = value_of(list[i]) - top - log_sum;
         u32 *to = best + 2 * ((u64)blockIdx.x * k + i);

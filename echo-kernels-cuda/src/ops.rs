@@ -228,8 +228,8 @@ impl Kernels for CudaKernels {
         }
         let answers = state.best.reserve(&*self.driver, 8 * rows * k, "best columns")?;
         // Scratch, the histogram, and the keys.
-        let shared_bytes = (32 * 4 + 2048 * 4 + 2 * k * 8) as u32;
-        let geometry = Geometry { grid: [rows as u32, 1, 1], threads: 512, shared_bytes };
+        let shared_bytes = (40 * 8 + 2048 * 4 + 2 * k * 8) as u32;
+        let geometry = Geometry { grid: [rows as u32, 1, 1], threads: 1024, shared_bytes };
         let args =
             [from.address.into(), from.stride.into(), from.width.into(), k.into(), answers.into()];
         let entry = Entry { stem: "topk_logprob", name: "topk_logprob" };

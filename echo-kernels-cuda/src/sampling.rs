@@ -110,7 +110,7 @@ impl Sampler {
         let answers = self.answers.reserve(driver, 4 * rows * stride, "sampled tokens")?;
         driver.write(request, &self.request_host)?;
         // Scratch, the histogram, listed keys, and a bit per token.
-        let words = 2 * (32 + 2048 + 2 * verdicts.top_stride) + vocab.div_ceil(32);
+        let words = 2 * (40 + 2048 + 2 * verdicts.top_stride) + vocab.div_ceil(32);
         let args = [
             logits.address.into(),
             logits.stride.into(),
@@ -121,7 +121,7 @@ impl Sampler {
             verdicts.top_stride.into(),
         ];
         let geometry =
-            Geometry { grid: [rows as u32, 1, 1], threads: 512, shared_bytes: 4 * words as u32 };
+            Geometry { grid: [rows as u32, 1, 1], threads: 1024, shared_bytes: 4 * words as u32 };
         let entry = Entry { stem: "sample_rows", name: "sample_rows" };
         driver.launch(&Launch { entry, geometry, args: args.into() })?;
         self.answers_host.resize(rows * stride, 0);
