@@ -6,13 +6,24 @@
 // in   weight  f32[group]
 // in   eps     f32, added to the mean square
 // out  out     f32[rows, width], rows `out_stride` apart; may be x itself
-// numerics: tolerance 1e-10 NMSE. Squares are summed by threads `i % blockDim`, ascending, then
+// numerics: tolerance 1e-10 NMSE. Squares are summed by threads `i / 4 % blockDim`, ascending, then
 //   over the block in the fixed tree of `block_sum`: an order given by the size of the group.
-// launch: grid (rows, width / group), 32 threads for groups up to 128 columns (the norms of heads),
-//   else 256. Shared: one float per warp.
+// launch: grid (rows, width / group), a thread for each quad of a group in whole warps, at most
+//   1024: a function of the group alone. A thread keeps its first quads, all there are in groups of
+//   up to 16384 columns, from one pass to the other. Shared: one float per warp.
 #include "echo_cuda.h"
 
-KERNEL(256)
+#define KEPT 4u
+
+DEVICE float add_squares(float4 x, float sum) {
+    return fmaf(x.w, x.w, fmaf(x.z, x.z, fmaf(x.y, x.y, fmaf(x.x, x.x, sum))));
+}
+
+DEVICE float4 scaled(float4 x, float scale, float4 by) {
+    return float4{x.x * scale * by.x, x.y * scale * by.y, x.z * scale * by.z, x.w * scale * by.w};
+}
+
+KERNEL(1024)
 rms_norm(const u32 *live, const float *x, u32 x_stride, const float *weight, u32 group, float eps,
          float *out, u32 out_stride) {
     begin();
@@ -22,14 +33,26 @@ rms_norm(const u32 *live, const float *x, u32 x_stride, const float *weight, u32
     float *scratch = (float *)shared_memory();
     const float *from = x + (u64)blockIdx.x * x_stride + blockIdx.y * group;
     float *to = out + (u64)blockIdx.x * out_stride + blockIdx.y * group;
+    float4 kept[KEPT], by[KEPT];
+    load_quads(from, group, threadIdx.x, 0.0f, kept);
+    load_quads(weight, group, threadIdx.x, 0.0f, by);
     float squares = 0.0f;
-    for (u32 i = threadIdx.x; i < group; i += blockDim.x) {
-        squares = fmaf(from[i], from[i], squares);
+    for (u32 i = 0; i < KEPT; i++) {
+        squares = add_squares(kept[i], squares);
     }
-    // Everybody has read x before anybody writes: block_sum ends in a barrier.
+    u32 rest = threadIdx.x + KEPT * blockDim.x;
+    for (u32 quad = rest; 4 * quad < group; quad += blockDim.x) {
+        squares = add_squares(load_quad(from, group, quad, 0.0f), squares);
+    }
+    // x may be written over: a thread writes what only it reads.
     float mean = block_sum(squares, scratch) / (float)group;
     float scale = 1.0f / sqrtf(mean + eps);
-    for (u32 i = threadIdx.x; i < group; i += blockDim.x) {
-        to[i] = from[i] * scale * weight[i];
+    for (u32 i = 0; i < KEPT; i++) {
+        store_quad(to, group, threadIdx.x + i * blockDim.x, scaled(kept[i], scale, by[i]));
+    }
+    for (u32 quad = rest; 4 * quad < group; quad += blockDim.x) {
+        float4 columns = load_quad(from, group, quad, 0.0f);
+        float4 factors = load_quad(weight, group, quad, 0.0f);
+        store_quad(to, group, quad, scaled(columns, scale, factors));
     }
 }

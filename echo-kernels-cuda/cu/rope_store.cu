@@ -9,36 +9,49 @@
 // out     keys      f32[slots, n_kv, dim]       only the rows' slots are written
 // out     values    f32[slots, n_kv, dim]       only the rows' slots are written
 // numerics: tolerance 1e-12 NMSE for q and k, two roundings; v is exact.
-// launch: grid (rows), 256 threads; a thread takes pairs (i, i + dim / 2) of q and k heads, then
-//   columns of v.
+// launch: grid (rows, blocks), 128 threads; over the blocks of a row, a thread takes columns
+//   4 i to 4 i + 3 of the first half of a head and the same of the second, whether they are q, k
+//   or v: so all loads of a row are under way together.
 #include "echo_cuda.h"
 
-KERNEL(256)
+DEVICE void turn(float &a, float &b, float cosine, float sine) {
+    float turned_a = fmaf(a, cosine, -(b * sine));
+    b = fmaf(b, cosine, a * sine);
+    a = turned_a;
+}
+
+KERNEL(128)
 rope_store(const u32 *live, const u32 *position, const u32 *slot, const float *rope, float *qkv,
            u32 stride, float *keys, float *values, u32 n_q, u32 n_kv, u32 dim) {
     begin();
     if (pads(live)) {
         return;
     }
-    u32 half = dim / 2, width = n_kv * dim;
-    float *row = qkv + (u64)blockIdx.x * stride;
-    const float *angles = rope + (u64)position[blockIdx.x] * dim;
-    float *key = keys + (u64)slot[blockIdx.x] * width;
-    float *value = values + (u64)slot[blockIdx.x] * width;
-    for (u32 pair = threadIdx.x; pair < (n_q + n_kv) * half; pair += blockDim.x) {
-        u32 head = pair / half, i = pair % half;
-        float cosine = angles[2 * i], sine = angles[2 * i + 1];
-        float *low = row + head * dim + i;
-        float a = low[0], b = low[half];
-        float turned_a = fmaf(a, cosine, -(b * sine)), turned_b = fmaf(b, cosine, a * sine);
-        low[0] = turned_a;
-        low[half] = turned_b;
-        if (head >= n_q) {
-            key[(head - n_q) * dim + i] = turned_a;
-            key[(head - n_q) * dim + half + i] = turned_b;
-        }
+    u32 half = dim / 2, quads = div_up(half, 4), at = blockIdx.y * blockDim.x + threadIdx.x;
+    u32 head = at / quads, quad = at % quads;
+    if (head >= n_q + 2 * n_kv) {
+        return;
     }
-    for (u32 i = threadIdx.x; i < width; i += blockDim.x) {
-        value[i] = row[(n_q + n_kv) * dim + i];
+    float *low = qkv + (u64)blockIdx.x * stride + head * dim, *high = low + half;
+    float4 a = load_quad(low, half, quad, 0.0f), b = load_quad(high, half, quad, 0.0f);
+    if (head < n_q + n_kv) {
+        // Cosine and sine of four columns are two quads.
+        const float *angles = rope + (u64)position[blockIdx.x] * dim;
+        float4 first = load_quad(angles, dim, 2 * quad, 0.0f);
+        float4 second = load_quad(angles, dim, 2 * quad + 1, 0.0f);
+        turn(a.x, b.x, first.x, first.y);
+        turn(a.y, b.y, first.z, first.w);
+        turn(a.z, b.z, second.x, second.y);
+        turn(a.w, b.w, second.z, second.w);
+        store_quad(low, half, quad, a);
+        store_quad(high, half, quad, b);
+    }
+    if (head >= n_q) {
+        bool is_key = head < n_q + n_kv;
+        u32 of = is_key ? head - n_q : head - n_q - n_kv;
+        float *cache = is_key ? keys : values;
+        float *to = cache + ((u64)slot[blockIdx.x] * n_kv + of) * dim;
+        store_quad(to, half, quad, a);
+        store_quad(to + half, half, quad, b);
     }
 }

@@ -61,7 +61,8 @@ impl Kernels for CudaKernels {
             x.buffer != out.buffer || x == out || apart(x, out),
             "rms_norm: out overlaps x but is not x"
         );
-        let threads = if group <= 128 { 32 } else { 256 };
+        // A thread for each four columns, by the group alone: the order of its sum follows.
+        let threads = (group.div_ceil(4).next_multiple_of(32) as u32).min(1024);
         let args = [
             state.queue.live(&*self.driver)?,
             from.address.into(),
@@ -117,7 +118,10 @@ impl Kernels for CudaKernels {
             heads.n_kv.into(),
             heads.dim.into(),
         ];
-        let op = Op::rows(Entry { stem: "rope_store", name: "rope_store" }, 1, 256, 0, args);
+        // A thread for each four columns of half a head.
+        let threads = (heads.n_q + 2 * heads.n_kv) * (heads.dim / 2).div_ceil(4);
+        let entry = Entry { stem: "rope_store", name: "rope_store" };
+        let op = Op::rows(entry, threads.div_ceil(128), 128, 0, args);
         state.queue.push(&*self.driver, staged.n_rows, None, op)
     }
 
@@ -193,7 +197,7 @@ impl Kernels for CudaKernels {
             to.width.into(),
         ];
         let entry = Entry { stem: "gather_rows", name: "gather_rows" };
-        let op = Op::rows(entry, to.width.div_ceil(COLS), 256, 0, args);
+        let op = Op::rows(entry, to.width.div_ceil(4 * COLS), 256, 0, args);
         state.queue.push(&*self.driver, rows, None, op)
     }
 
