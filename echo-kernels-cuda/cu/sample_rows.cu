@@ -15,7 +15,7 @@
 //   the digits of its threshold, noise one, log-probabilities one, which also lists the
 //   alternatives (see select.h). An edited token is left out of a pass over the vocabulary by a
 //   bit, and visited through the list of edits.
-// shared: scratch u64[40], histogram u64[2048], keys u64[2 top_stride], bits of edited tokens.
+// shared: Shared, keys u64[2 top_stride], bits of edited tokens.
 #include "select.h"
 
 struct Spec {
@@ -33,37 +33,18 @@ struct Edit {
     float bias, repetition, penalty;
 };
 
-// Four words of noise for the four tokens of a quad: Philox4x32-10.
-DEVICE void philox(u32 quad, const Spec &spec, u32 (&words)[4]) {
-    u32 key0 = spec.seed[0], key1 = spec.seed[1];
-    words[0] = quad;
-    words[1] = spec.position;
-    words[2] = words[3] = 0;
-    for (u32 round = 0; round < 10; round++) {
-        u64 left = (u64)0xD2511F53u * words[0], right = (u64)0xCD9E8D57u * words[2];
-        words[0] = (u32)(right >> 32) ^ words[1] ^ key0;
-        words[1] = (u32)right;
-        words[2] = (u32)(left >> 32) ^ words[3] ^ key1;
-        words[3] = (u32)left;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
-}
-
-DEVICE float gumbel(u32 bits) {
-    double u = ((double)bits + 0.5) / 4294967296.0;
-    return (float)-log(-log1p(-u));
-}
-
-// More than any noise from `bits`: it is below -ln u, and u is at least 2^-(1 + leading zeros).
-DEVICE float gumbel_bound(u32 bits) { return 0.6932f * (float)(__clz((int)bits) + 1) + 0.01f; }
+struct Shared {
+    u64 bins[BINS], scratch[40], peaks[WARP]; // the peaks of the raw logits
+    Spec spec;
+    u32 n_offers, none;
+};
 
 // The processed logits of a row.
 struct Row {
     const float *logits;
     const Edit *edits;
-    const u32 *edited;
-    Spec spec;
+    u32 *edited; // shared
+    const Spec &spec;
     u32 vocab;
 
     DEVICE u32 n_edits() const {
@@ -87,8 +68,7 @@ struct Row {
 
     DEVICE float apply(const Edit &edit) const {
         float biased = logits[edit.token] + edit.bias;
-        float repeated = biased > 0.0f ? biased / edit.repetition : biased * edit.repetition;
-        return repeated - edit.penalty;
+        return (biased > 0.0f ? biased / edit.repetition : biased * edit.repetition) - edit.penalty;
     }
 
     DEVICE float scaled(float logit) const {
@@ -110,11 +90,10 @@ struct Row {
         });
         for (u32 i = threadIdx.x; i < n_edits(); i += blockDim.x) {
             if (!replaced(i)) {
-                u32 token = edit(i).token, at = token % 4;
+                u32 token = edit(i).token;
                 float logit = scaled(apply(edit(i)));
-                float4 x = {at == 0 ? logit : MINUS_INFINITY, at == 1 ? logit : MINUS_INFINITY,
-                            at == 2 ? logit : MINUS_INFINITY, at == 3 ? logit : MINUS_INFINITY};
-                visit(token / 4, x);
+                auto at = [&](u32 i) { return token % 4 == i ? logit : MINUS_INFINITY; };
+                visit(token / 4, float4{at(0), at(1), at(2), at(3)});
             }
         }
     }
@@ -126,7 +105,7 @@ struct Row {
 };
 
 // The lowest key that min-p, top-k and top-p leave; `best` is the highest of all.
-DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
+DEVICE u64 truncate(const Row &row, u64 best, Shared &shared) {
     const Spec &spec = row.spec;
     float top = value_of(best), floor = top + spec.min_p_log;
     u64 lowest = 0;
@@ -143,7 +122,7 @@ DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
             kept([&](u64 key, float) { visit(key, []() { return 1u; }); });
         };
         auto wanted = [&](u32 all) { return least(spec.top_k, all); };
-        lowest = select<u32>(wanted, (u32 *)bins, (u32 *)scratch, counted);
+        lowest = select<u32>(wanted, (u32 *)shared.bins, (u32 *)shared.scratch, counted);
     }
     if (spec.top_p < 1.0f) {
         auto mass = [&](float logit) {
@@ -156,7 +135,7 @@ DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
             u64 part = (u64)ceil((double)spec.top_p * (double)all);
             return part > 0 ? part : 1;
         };
-        lowest = select<u64>(wanted, bins, scratch, weighed);
+        lowest = select<u64>(wanted, shared.bins, shared.scratch, weighed);
     }
     // What min-p drops has no key of its own: the floor is one.
     u64 floor_key = key_of(floor, ALL_LANES);
@@ -164,41 +143,36 @@ DEVICE u64 truncate(const Row &row, u64 best, u64 *bins, u64 *scratch) {
 }
 
 // The kept token whose logit and noise are largest together.
-DEVICE u32 noisiest(const Row &row, u64 best, u64 lowest, u64 *scratch) {
-    u32 words[4];
+DEVICE u32 noisiest(const Row &row, u64 lowest, Shared &shared) {
+    const Spec &spec = row.spec;
     u64 won = 0;
-    auto draw = [&](u32 token, float logit) {
-        if (logit == MINUS_INFINITY || key_of(logit, token) < lowest) {
-            return;
-        }
-        u32 bits = words[token % 4];
-        if (won > 0 && logit + gumbel_bound(bits) < value_of(won)) {
-            return;
-        }
-        u64 key = key_of(logit + gumbel(bits), token);
-        won = key > won ? key : won;
-    };
     row.each_quad([&](u32 quad, float4 x) {
         // Most quads lie further behind than any noise makes up for.
-        float most = largest_of(x);
-        if (most > MINUS_INFINITY && !(won > 0 && most + gumbel_bound(0) < value_of(won))) {
-            philox(quad, row.spec, words);
-            each_of(quad, x, draw);
+        auto behind = [&](float most) { return won > 0 && most < value_of(won); };
+        if (largest_of(x) == MINUS_INFINITY || behind(largest_of(x) + gumbel_bound(0))) {
+            return;
         }
+        u32 words[4];
+        philox(quad, spec.position, spec.seed[0], spec.seed[1], words);
+        each_of(quad, x, [&](u32 token, float logit) {
+            u32 bits = words[token % 4];
+            bool kept = logit > MINUS_INFINITY && key_of(logit, token) >= lowest;
+            if (kept && !behind(logit + gumbel_bound(bits))) {
+                u64 key = key_of(logit + gumbel(bits), token);
+                won = key > won ? key : won;
+            }
+        });
     });
-    return column_of(block_max(won, scratch));
+    return column_of(block_max(won, shared.scratch));
 }
 
-// Log-probabilities under the softmax of the raw logits. `peak` is that of the warp whose number is
-// this lane's, `top` the best of all.
-DEVICE void log_probs(const Row &row, u64 peak, float top, u32 token, u32 listed, u32 *answer,
-                      u64 *bins, u64 *scratch, u64 *list) {
-    Offers offers = {bins, (u32 *)(scratch + 39), 0};
-    if (threadIdx.x == 0) {
-        *offers.n = 0;
-    }
+// Log-probabilities under the softmax of the raw logits. `list` holds 2 `listed` keys.
+DEVICE void log_probs(const Row &row, u32 token, u32 listed, u32 *answer, Shared &shared,
+                      u64 *list) {
+    u64 peak = shared.peaks[lane()];
+    float top = value_of(warp_max(peak));
+    Offers offers = {shared.bins, &shared.n_offers, 0};
     offers.expect(peak, listed > 0 ? listed : ALL_LANES);
-    __syncthreads();
     double sum = 0.0;
     each_quad<1>(row.logits, row.vocab, [&](u32 quad, float4 x) {
         each_of(quad, x, [&](u32 column, float logit) {
@@ -206,7 +180,7 @@ DEVICE void log_probs(const Row &row, u64 peak, float top, u32 token, u32 listed
             offers.offer(logit, column, row.vocab);
         });
     });
-    double log_sum = log(block_sum(sum, (double *)scratch));
+    double log_sum = log(block_sum(sum, (double *)shared.scratch));
     auto log_prob = [&](float logit) { return (float)((double)(logit - top) - log_sum); };
     if (threadIdx.x == 0) {
         answer[2] = float_bits(log_prob(row.logits[token]));
@@ -215,15 +189,8 @@ DEVICE void log_probs(const Row &row, u64 peak, float top, u32 token, u32 listed
     if (listed == 0) {
         return;
     }
-    list_best(offers, listed, list, (u32 *)bins, (u32 *)scratch, [&](auto visit) {
-        each_quad<1>(row.logits, row.vocab, [&](u32 quad, float4 x) {
-            each_of(quad, x, [&](u32 column, float logit) {
-                if (column < row.vocab) {
-                    visit(key_of(logit, column), []() { return 1u; });
-                }
-            });
-        });
-    });
+    u32 *bins = (u32 *)shared.bins, *scratch = (u32 *)shared.scratch;
+    list_best(offers, listed, list, bins, scratch, row.logits, row.vocab);
     for (u32 i = threadIdx.x; i < listed; i += blockDim.x) {
         answer[4 + 2 * i] = column_of(list[i]);
         answer[5 + 2 * i] = float_bits(log_prob(value_of(list[i])));
@@ -231,14 +198,14 @@ DEVICE void log_probs(const Row &row, u64 peak, float top, u32 token, u32 listed
 }
 
 // The best of the processed logits of a row with edits, for which it sets their bits.
-DEVICE u64 best_edited(const Row &row, u32 *edited, u64 *scratch) {
+DEVICE u64 best_edited(const Row &row, Shared &shared) {
     for (u32 i = threadIdx.x; i < div_up(row.vocab, 32); i += blockDim.x) {
-        edited[i] = 0;
+        row.edited[i] = 0;
     }
     __syncthreads();
     for (u32 i = threadIdx.x; i < row.n_edits(); i += blockDim.x) {
         u32 token = row.edit(i).token;
-        atomicOr(edited + token / 32, 1u << token % 32);
+        atomicOr(row.edited + token / 32, 1u << token % 32);
     }
     __syncthreads();
     u64 best = 0;
@@ -246,49 +213,59 @@ DEVICE u64 best_edited(const Row &row, u32 *edited, u64 *scratch) {
         u64 key = key_of(logit, token);
         best = key > best ? key : best;
     });
-    return block_max(best, scratch);
+    return block_max(best, shared.scratch);
 }
 
 KERNEL(1024)
 sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const Edit *edits,
             u32 *answers, u32 top_stride) {
     begin();
-    u64 *scratch = (u64 *)shared_memory(), *bins = scratch + 40, *list = bins + BINS;
+    Shared &shared = *(Shared *)shared_memory();
+    u64 *list = (u64 *)(&shared + 1);
+    const Spec &spec = shared.spec;
     u32 *edited = (u32 *)(list + 2 * top_stride);
+    Row row = {logits + (u64)blockIdx.x * stride, edits, edited, spec, vocab};
     u32 *answer = answers + (u64)blockIdx.x * (4 + 2 * top_stride);
-    Row row = {logits + (u64)blockIdx.x * stride, edits, edited, specs[blockIdx.x], vocab};
     if (threadIdx.x < 4) {
         answer[threadIdx.x] = 0;
+    }
+    if (threadIdx.x == 0) {
+        shared.spec = specs[blockIdx.x];
+        shared.n_offers = 0;
     }
 
     // A fault outdoes every key.
     const u64 fault = ~(u64)0;
     bool unsound;
-    u64 peak = peak_of(row.logits, vocab, unsound);
-    peak = of_warps(warp_max(unsound ? fault : peak), (u64)0, scratch);
-    u64 raw_best = warp_max(peak), best = 0;
-    if (raw_best != fault && row.n_edits() == 0) {
-        // Division keeps the order, so the best raw logit is the best token's.
-        best = key_of(row.scaled(value_of(raw_best)), top_of(raw_best, row.logits, vocab));
-    } else if (raw_best != fault) {
-        best = best_edited(row, edited, scratch);
+    u64 peak = peak_of(row.logits, vocab, unsound), best = 0;
+    peak = warp_max(unsound ? fault : peak);
+    if (lane() == 0) {
+        shared.peaks[warp()] = peak;
     }
-    if (raw_best == fault || value_of(best) == MINUS_INFINITY) {
+    __syncthreads();
+    peak = warp_max(shared.peaks[lane()]);
+    if (peak != fault && row.n_edits() == 0) {
+        // Division keeps the order, so the best raw logit is the best token's.
+        best = key_of(row.scaled(value_of(peak)), top_of(peak, row.logits, vocab));
+    } else if (peak != fault) {
+        best = best_edited(row, shared);
+    }
+    if (peak == fault || value_of(best) == MINUS_INFINITY) {
         if (threadIdx.x == 0) {
             answer[1] = 1;
         }
         return;
     }
     u32 token = column_of(best);
-    if (row.spec.temperature != 0.0f) {
-        token = noisiest(row, best, truncate(row, best, bins, scratch), scratch);
+    if (spec.temperature != 0.0f) {
+        token = noisiest(row, truncate(row, best, shared), shared);
     }
     if (threadIdx.x == 0) {
         answer[0] = token;
         answer[2] = float_bits(NOT_A_NUMBER);
     }
-    if (row.spec.alternatives != ALL_LANES) {
-        u32 listed = least(least(row.spec.alternatives, top_stride), vocab);
-        log_probs(row, peak, value_of(raw_best), token, listed, answer, bins, scratch, list);
+    if (spec.alternatives != ALL_LANES) {
+        u32 listed = least(least(spec.alternatives, top_stride), vocab);
+        log_probs(row, token, listed, answer, shared, list);
     }
 }

@@ -1,4 +1,5 @@
-// select.h — the best columns of a row, without sorting it; one block of 1024 threads per row.
+// select.h — the best columns of a row, without sorting it, and the noise that chooses among them;
+// one block of 1024 threads per row.
 //
 // Columns are compared by keys: the value's bits, so turned that they order as integers, above the
 // column's complement. Keys differ, larger is better, and among equal values the lowest column has
@@ -48,6 +49,8 @@ template <class Visit> DEVICE void each_of(u32 quad, float4 x, Visit visit) {
     visit(4 * quad + 2, x.z);
     visit(4 * quad + 3, x.w);
 }
+
+DEVICE float sound(float value) { return value == value ? value : MINUS_INFINITY; }
 
 DEVICE float largest_of(float4 x) { return fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)); }
 
@@ -100,6 +103,30 @@ struct Offers {
         }
     }
 };
+
+// Noise for the four tokens of a quad: Philox4x32-10.
+DEVICE void philox(u32 quad, u32 position, u32 key0, u32 key1, u32 (&words)[4]) {
+    words[0] = quad;
+    words[1] = position;
+    words[2] = words[3] = 0;
+    for (u32 round = 0; round < 10; round++) {
+        u64 left = (u64)0xD2511F53u * words[0], right = (u64)0xCD9E8D57u * words[2];
+        words[0] = (u32)(right >> 32) ^ words[1] ^ key0;
+        words[1] = (u32)right;
+        words[2] = (u32)(left >> 32) ^ words[3] ^ key1;
+        words[3] = (u32)left;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+DEVICE float gumbel(u32 bits) {
+    double u = ((double)bits + 0.5) / 4294967296.0;
+    return (float)-log(-log1p(-u));
+}
+
+// More than any noise from `bits`: it is below -ln u, and u is at least 2^-(1 + leading zeros).
+DEVICE float gumbel_bound(u32 bits) { return 0.6932f * (float)(__clz((int)bits) + 1) + 0.01f; }
 
 // The `k` best of `n` keys into `list`, best first.
 DEVICE void rank(const u64 *keys, u32 n, u64 *list, u32 k) {
@@ -181,16 +208,25 @@ DEVICE u64 select(Want want, T *bins, T *scratch, Each each) {
     return answer;
 }
 
-// The `k` largest keys of the row into `list`, best first, once all offers are made and a barrier
-// was passed. `list` holds 2 k keys; `bins` and `scratch` as for `select`, where the offers' keys
-// may lie in `bins`; `each(visit)` calls `visit(key, weight)` for this thread's columns.
-template <class Each>
-DEVICE void list_best(const Offers &offers, u32 k, u64 *list, u32 *bins, u32 *scratch, Each each) {
+// The `k` largest keys of a row into `list`, best first, NaN as -inf, once all offers are made and a
+// barrier was passed. `list` holds 2 k keys; `bins` and `scratch` are as for `select`, and the
+// offers' keys may lie in `bins`.
+DEVICE void list_best(const Offers &offers, u32 k, u64 *list, u32 *bins, u32 *scratch,
+                      const float *row, u32 width) {
     u32 n = *offers.n;
     if (k <= n && n <= OFFERS_MAX) {
         rank(offers.keys, n, list, k);
         return;
     }
+    auto each = [&](auto visit) {
+        each_quad<1>(row, width, [&](u32 quad, float4 x) {
+            each_of(quad, x, [&](u32 column, float value) {
+                if (column < width) {
+                    visit(key_of(sound(value), column), []() { return 1u; });
+                }
+            });
+        });
+    };
     // Everybody has seen how many offers there were before it counts anew.
     u64 lowest = select<u32>([&](u32) { return k; }, bins, scratch, each);
     if (threadIdx.x == 0) {

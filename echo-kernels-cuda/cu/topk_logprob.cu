@@ -20,16 +20,6 @@ topk_logprob(const float *x, u32 stride, u32 width, u32 k, u32 *best) {
     u64 *scratch = (u64 *)shared_memory(), *bins = scratch + 40, *list = bins + BINS / 2;
     Offers offers = {bins, (u32 *)(scratch + 39), 0};
     const float *row = x + (u64)blockIdx.x * stride;
-    auto sound = [](float value) { return value == value ? value : MINUS_INFINITY; };
-    auto each = [&](auto visit) {
-        each_quad<1>(row, width, [&](u32 quad, float4 x) {
-            each_of(quad, x, [&](u32 column, float value) {
-                if (column < width) {
-                    visit(key_of(sound(value), column), []() { return 1u; });
-                }
-            });
-        });
-    };
 
     if (threadIdx.x == 0) {
         *offers.n = 0;
@@ -47,7 +37,7 @@ topk_logprob(const float *x, u32 stride, u32 width, u32 k, u32 *best) {
     });
     float log_sum = logf(block_sum(sum, (float *)scratch));
 
-    list_best(offers, k, list, (u32 *)bins, (u32 *)scratch, each);
+    list_best(offers, k, list, (u32 *)bins, (u32 *)scratch, row, width);
     for (u32 i = threadIdx.x; i < k; i += blockDim.x) {
         float log_prob = value_of(list[i]) - top - log_sum;
         u32 *to = best + 2 * ((u64)blockIdx.x * k + i);

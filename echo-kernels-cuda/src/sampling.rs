@@ -109,8 +109,12 @@ impl Sampler {
             self.request.reserve(driver, self.request_host.len(), "sampling parameters")?;
         let answers = self.answers.reserve(driver, 4 * rows * stride, "sampled tokens")?;
         driver.write(request, &self.request_host)?;
-        // Scratch, the histogram, listed keys, and a bit per token.
-        let words = 2 * (40 + 2048 + 2 * verdicts.top_stride) + vocab.div_ceil(32);
+        // The kernel's `Shared`: the histogram, scratch and peaks, the spec, two words; then listed
+        // keys, and a bit per token.
+        let words = 2 * (2048 + 40 + 32 + 2 * verdicts.top_stride)
+            + size_of::<Spec>() / 4
+            + 2
+            + vocab.div_ceil(32);
         let args = [
             logits.address.into(),
             logits.stride.into(),
