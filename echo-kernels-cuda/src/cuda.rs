@@ -1,17 +1,17 @@
 //! The real machine: one device, one stream, through the driver's library, loaded when asked for.
 
-use crate::driver::{ARGS_MAX, Driver, Entry, Geometry, Graph, Launch};
+use crate::driver::{Driver, Entry, Graph, Launch};
 use crate::fault::{Fault, OpenError};
 use crate::images::{self, CompileProgress};
 use crate::info::{DeviceInfo, find};
+use crate::launch;
 use cudarc::driver::result;
 use cudarc::driver::sys;
 use echo_core::DeviceError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::path::PathBuf;
-use std::ptr;
 
 /// Which device, and where its images are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,32 +111,12 @@ impl Cuda {
 
     /// Hands a launch to the stream, which runs it, or notes it while a graph is captured.
     fn enqueue(&self, launch: &Launch) -> Result<(), result::DriverError> {
-        let Geometry { grid, threads, shared_bytes } = launch.geometry;
-        let mut overlap = overlap();
-        let config = sys::CUlaunchConfig {
-            gridDimX: grid[0],
-            gridDimY: grid[1],
-            gridDimZ: grid[2],
-            blockDimX: threads,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: shared_bytes,
-            hStream: self.stream,
-            attrs: &mut overlap,
-            numAttrs: u32::from(self.overlaps),
-        };
-        let mut values = [ptr::null_mut(); ARGS_MAX];
-        for (value, arg) in values.iter_mut().zip(&*launch.args) {
-            *value = ptr::from_ref(&arg.0).cast_mut().cast::<c_void>();
-        }
+        let function = self.functions[&launch.entry];
         // SAFETY: number and types of the arguments are those of the source, which the emulated
-        // suite checks for every entry point; addresses were checked by the port. The driver copies
-        // the arguments before it returns, also into a graph. A launch that overlaps the one before
-        // waits for its end itself (`await_inputs`), which the emulated suite checks too.
-        unsafe {
-            let function = self.functions[&launch.entry];
-            sys::cuLaunchKernelEx(&config, function, values.as_mut_ptr(), ptr::null_mut()).result()
-        }
+        // suite checks for every entry point; addresses were checked by the port. Where launches
+        // overlap, each waits for the end of the one before it by itself (`await_inputs`), which
+        // the emulated suite checks too.
+        unsafe { launch::enqueue(function, launch, self.stream, self.overlaps) }
     }
 
     /// A graph of `launches`, each after the one before.
@@ -161,15 +141,6 @@ impl Cuda {
     fn enter(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained until `self` is dropped.
         unsafe { result::ctx::set_current(self.context) }.map_err(Fault::of("entering the context"))
-    }
-}
-
-/// Lets a launch begin before the one ahead of it has ended.
-fn overlap() -> sys::CUlaunchAttribute {
-    sys::CUlaunchAttribute {
-        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-        pad: [0; 4],
-        value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
     }
 }
 

@@ -18,7 +18,7 @@
 //! several streams, several devices.
 //!
 //! Reading order: `cu/echo_cuda.h`, `cu/add.cu`, [`source`], [`driver`], `kernels` and `ops` (the
-//! ports), `op`, `queue` and [`graphs`] (from operations to launches), `weight` with `cu/weight.h`,
+//! ports), `op`, `fuse`, `queue` and [`graphs`] (from operations to launches), `weight` with `cu/weight.h`,
 //! `linear` and `attention` (how work is divided), then `cuda`, `images`,
 //! [`compile`](mod@compile), [`cache`].
 #![deny(missing_docs)]
@@ -29,10 +29,12 @@ pub mod compile;
 mod cuda;
 pub mod driver;
 mod fault;
+mod fuse;
 pub mod graphs;
 mod images;
 mod info;
 mod kernels;
+mod launch;
 mod linear;
 mod memory;
 mod op;

@@ -66,7 +66,10 @@ impl Queue {
         }
         self.rows = rows;
         self.reach = self.reach.or(reach);
-        self.pending.push(op);
+        match self.pending.last().and_then(|last| last.joined(&op)) {
+            Some(both) => *self.pending.last_mut().expect("just seen") = both,
+            None => self.pending.push(op),
+        }
         Ok(())
     }
 

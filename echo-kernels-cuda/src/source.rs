@@ -85,7 +85,7 @@ pub const SOURCES: &[Source] = &[
             "embed_q6_k",
         ]
     ),
-    source!("rms_norm", &["rms_norm"]),
+    source!("rms_norm", &["rms_norm", "add_rms_norm"]),
     source!("rope_store", &["rope_store"]),
     source!("silu_mul", &["silu_mul"]),
     source!("add", &["add"]),

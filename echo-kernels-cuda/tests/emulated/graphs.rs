@@ -67,6 +67,12 @@ fn what_padding_rows_write_is_found() {
 }
 
 #[test]
+fn a_launch_that_does_half_of_two_operations_is_found() {
+    let (stem, from, to) = ("rms_norm", "store_quad(stream, width, quad, sum);", "");
+    assert_eq!(first_difference(Some(Bug { stem, from, to })), Some(0));
+}
+
+#[test]
 fn a_split_that_no_block_takes_is_found() {
     let (stem, from, to) = ("tree_attention", "split += gridDim.z", "split += splits");
     let last = Rows::samples().len() - 1;

@@ -104,9 +104,11 @@ impl Forward {
         k.tree_attention(stage, HEADS, qkv, keys, values, attended)?;
         k.linear(n, self.weights[1], attended, block)?;
         k.add(n, block, stream)?;
-        k.linear(n, self.weights[2], stream, gates)?;
+        k.rms_norm(n, stream, self.norm, 1e-5, block)?;
+        k.linear(n, self.weights[2], block, gates)?;
         k.silu_mul(n, gates, gated)?;
-        k.gather_rows(n, self.index, stream, gathered)
+        k.gather_rows(n, self.index, stream, gathered)?;
+        k.add(n, gathered, stream)
     }
 }
 
