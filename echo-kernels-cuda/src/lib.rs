@@ -18,8 +18,8 @@
 //! several streams, several devices.
 //!
 //! Reading order: `cu/echo_cuda.h`, `cu/add.cu`, [`source`], [`driver`], `kernels` and `ops` (the
-//! ports), `op`, `fuse`, `queue` and [`graphs`] (from operations to launches), `weight` with `cu/weight.h`,
-//! `linear` and `attention` (how work is divided), then `cuda`, `images`,
+//! ports), `op`, `fuse`, `queue` and [`graphs`] (from operations to launches), `weight` with
+//! `cu/weight.h`, `linear` and `attention` (how work is divided), then `cuda`, `launch`, `images`,
 //! [`compile`](mod@compile), [`cache`].
 #![deny(missing_docs)]
 
