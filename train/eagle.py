@@ -35,8 +35,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
-        x = x.float()
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps)
 
 
 def rotate(x, positions, theta: float):
@@ -66,24 +65,22 @@ class Attention(nn.Module):
         batch, n, _ = x.shape
         s, step = self.shape, len(past)
         positions = torch.arange(n, device=x.device) + step
-
-        def heads(y, count):
-            return y.view(batch, n, count, s.head_dim).transpose(1, 2)
-
-        q = rotate(heads(self.q_proj(x), s.num_attention_heads), positions, s.rope_theta)
-        k = rotate(heads(self.k_proj(x), s.num_key_value_heads), positions, s.rope_theta)
-        v = heads(self.v_proj(x), s.num_key_value_heads)
-        group = s.num_attention_heads // s.num_key_value_heads
-        past.append((k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)))
-        scale = s.head_dim**-0.5
+        several, few = s.num_attention_heads, s.num_key_value_heads
+        weight = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
+        heads = F.linear(x, weight).view(batch, n, -1, s.head_dim).transpose(1, 2)
+        turned, v = heads.split([several + few, few], 1)
+        q, k = rotate(turned, positions, s.rope_theta).split([several, few], 1)
+        past.append([y.repeat_interleave(several // few, 1) for y in (k, v)])
+        q = q * s.head_dim**-0.5
         first, *own = past
-        mask = torch.full((n, n), -torch.inf, device=x.device).triu(1)
-        scores = [(q @ first[0].transpose(-1, -2)).float() * scale + mask]
-        scores += [((q * key).sum(-1, keepdim=True)).float() * scale for key, _ in own]
-        weight = torch.cat(scores, -1).softmax(-1).to(v.dtype)
-        out = weight[..., :n] @ first[1]
-        for i, (_, value) in enumerate(own):
-            out = out + weight[..., n + i, None] * value
+        # Numbers as small as q's own throughout: of n * n of them the memory is the bound.
+        mask = torch.full((n, n), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
+        scores = [q @ first[0].transpose(-1, -2) + mask]
+        scores += [(q * key).sum(-1, keepdim=True, dtype=q.dtype) for key, _ in own]
+        shares = torch.cat(scores, -1).softmax(-1, dtype=q.dtype).split([n] + [1] * len(own), -1)
+        out = shares[0] @ first[1]
+        for share, (_, value) in zip(shares[1:], own):
+            out = out + share * value
         return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))
 
 

@@ -1,7 +1,8 @@
 """Cross-entropy against the target's distributions, a few rows at a time.
 
 A row of logits is as long as the draft vocabulary: thousands of rows of them go through memory
-several times over if each operation takes them all, and that takes longer than the products.
+several times over if each operation takes them all, and that takes longer than the products. Nor
+is a distribution kept: its mean row of the output head tells the cross-entropy and the gradient.
 """
 
 import torch
@@ -11,29 +12,33 @@ import torch.nn.functional as F
 ROWS = {"cpu": 128, "cuda": 4096}
 
 
+def mean_rows(x, output):
+    """Per row of `x` `[rows, width]`, under `softmax(output x)`: the logarithm of what the softmax
+    divides by, and the mean of the rows of `output`."""
+    norms, means = [], []
+    for part in x.split(ROWS[x.device.type]):
+        logits = F.linear(part.to(output.dtype), output)
+        law = logits.softmax(-1, dtype=logits.dtype)
+        # The likeliest token has the largest logit and the largest probability.
+        norms.append(logits.amax(-1).float() - law.amax(-1).float().log())
+        means.append((law @ output).float())
+    return torch.cat(norms), torch.cat(means)
+
+
 class SoftCrossEntropy(torch.autograd.Function):
     """The mean over the rows of `x` `[rows, width]` of the cross-entropy of `softmax(output x)`
-    against row `at[row]` of `laws` `[.., vocab]`. Only `x` has a gradient."""
+    against a law whose mean row of `output` is that row of `wanted`. Only `x` has a gradient."""
 
     @staticmethod
-    def forward(ctx, x, output, laws, at):
-        total = torch.zeros((), device=x.device)
-        gradient = torch.empty_like(x)
-        rows = ROWS[x.device.type]
-        for part, of, into in zip(x.split(rows), at.split(rows), gradient.split(rows)):
-            logits = F.linear(part.to(output.dtype), output).float()
-            law = laws[of]
-            norm = logits.logsumexp(-1, keepdim=True)
-            total += norm.sum() - torch.linalg.vecdot(law, logits).sum()
-            error = logits.sub_(norm).exp_().sub_(law)
-            into.copy_(error.to(output.dtype) @ output)
-        ctx.save_for_backward(gradient.div_(len(x)))
-        return total / len(x)
+    def forward(ctx, x, output, wanted):
+        norms, means = mean_rows(x, output)
+        ctx.save_for_backward((means - wanted) / len(x))
+        return norms.mean() - (x * wanted).sum(-1).mean()
 
     @staticmethod
     def backward(ctx, above):
         (gradient,) = ctx.saved_tensors
-        return above * gradient, None, None, None
+        return above * gradient, None, None
 
 
 soft_cross_entropy = SoftCrossEntropy.apply

@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,63 +22,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from eagle import Head, Shape
-from loss import soft_cross_entropy
+from loss import mean_rows, soft_cross_entropy
 from target import Target
-
-
-class Texts:
-    """The recorded texts of a folder, read file by file."""
-
-    def __init__(self, folder: Path):
-        self.files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
-        if not self.files:
-            raise SystemExit(f"{folder}: no recordings; make some with `echo-llm harvest {folder}`")
-        self.about = self.files[0].metadata()
-        self.tokens = [file.get_tensor("tokens").long() for file in self.files]
-        self.starts = [file.get_tensor("starts").tolist() for file in self.files]
-        self.texts = [
-            (f, first, end)
-            for f, starts in enumerate(self.starts)
-            for first, end in zip(starts, starts[1:])
-            if end - first >= 16
-        ]
-        self.rows = sum(end - first for _, first, end in self.texts)
-
-    def batch(self, texts, device):
-        """Tokens [n, length] and hidden [n, length, width], padded at the end, and lengths [n]."""
-        lengths = torch.tensor([end - first for _, first, end in texts])
-        longest = int(lengths.max())
-        tokens = torch.zeros(len(texts), longest, dtype=torch.long)
-        hidden = None
-        for i, (f, first, end) in enumerate(texts):
-            part = self.files[f].get_slice("hidden")[first:end]
-            if hidden is None:
-                hidden = torch.zeros(len(texts), longest, part.shape[-1], dtype=part.dtype)
-            hidden[i, : end - first] = part
-            tokens[i, : end - first] = self.tokens[f][first:end]
-        return tokens.to(device), hidden.to(device).float(), lengths.to(device)
-
-
-def batches(texts, rows: int, random):
-    """Groups texts of like length, about `rows` rows in each, in random order."""
-    order = sorted(random.permutation(len(texts)).tolist(), key=lambda i: (texts[i][2] - texts[i][1]) // 32)
-    groups, group = [], []
-    for i in order:
-        longest = max([texts[j][2] - texts[j][1] for j in group + [i]])
-        if group and longest * (len(group) + 1) > rows:
-            groups.append(group)
-            group = []
-        group.append(i)
-    groups.append(group)
-    random.shuffle(groups)
-    return [[texts[i] for i in group] for group in groups]
+from texts import Texts, batches, epochs, send
 
 
 def draft_vocab(texts: Texts, training, size: int, vocab: int, start: Path | None):
     """The `size` tokens the target wrote most often, or those of the head at `start`, in order of id."""
-    counts = torch.zeros(vocab, dtype=torch.long)
-    for f, first, end in training:
-        counts += torch.bincount(texts.tokens[f][first:end], minlength=vocab)
+    written = torch.cat([texts.tokens[f][first:end] for f, first, end in training])
+    counts = torch.bincount(written, minlength=vocab)
     if start:
         with safe_open(start / "model.safetensors", "pt") as file:
             offsets = file.get_tensor("d2t").long()
@@ -96,19 +49,16 @@ class Tables:
         self.output = target.output[kept].to(device)
         self.output_norm = target.output_norm.to(device)
         self.eps = target.eps
-        self.place = torch.full((target.embedding.shape[0],), -1, device=device)
-        self.place[self.kept] = torch.arange(len(kept), device=device)
 
-    def laws(self, last):
-        """The target's probabilities over the draft vocabulary, from its last layer."""
-        x = last * torch.rsqrt(last.pow(2).mean(-1, keepdim=True) + self.eps) * self.output_norm
-        return F.linear(x.to(self.output.dtype), self.output).float().softmax(-1)
+    def read(self, states):
+        """What the target's output head reads, `[rows, width]`: its last layer, normed."""
+        last = states[..., -self.output.shape[1] :].flatten(0, 1)
+        return F.rms_norm(last, self.output_norm.shape, self.output_norm, self.eps)
 
 
-def unroll(head, tables, batch, entries: int, autocast):
-    """Yields per entry what the output head reads, `[n, length, width]`, and which rows count,
-    `[n, length]`. The label of row t of entry k is the target's law at t + 1 + k."""
-    tokens, states, lengths = batch
+def unroll(head, tables, tokens, states, entries: int, autocast):
+    """Yields per entry what the output head reads, `[n, length, width]`. The label of row t of
+    entry k is the target's law at t + 1 + k."""
     length = tokens.shape[1]
     with autocast():
         hidden = head.fc(states)
@@ -118,23 +68,23 @@ def unroll(head, tables, batch, entries: int, autocast):
             ahead = (at + 1 + k).clamp(max=length - 1)
             embedding = tables.embedding[tokens[:, ahead]]
             hidden = head.entry(embedding, hidden, past)
-            yield head.norm(hidden), (at + 1 + k)[None] < lengths[:, None]
-
-
-@torch.no_grad()
-def laws_of(tables, batch):
-    """The target's law after each token of a batch, `[n * length, vocab]`."""
-    last = batch[1][..., -tables.output.shape[1] :]
-    return tables.laws(last.flatten(0, 1))
+            yield head.norm(hidden)
 
 
 def train_step(head, tables, batch, entries, decay, autocast):
-    total, parts, laws = 0.0, [], laws_of(tables, batch)
-    for k, (x, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
-        at = counts.flatten().nonzero()[:, 0] + 1 + k
-        loss = soft_cross_entropy(x[counts], tables.output, laws, at)
+    tokens, states, lengths = batch
+    # The rows that have a label, found here: the device is never waited for.
+    left = lengths[:, None] - torch.arange(tokens.shape[1])
+    rows = [(left > 1 + k).flatten().nonzero()[:, 0] for k in range(entries)]
+    rows = send(torch.cat(rows), tokens.device.type).split([len(at) for at in rows])
+    with torch.no_grad():
+        _, laws = mean_rows(tables.read(states), tables.output)
+    total, parts = 0.0, []
+    for k, x in enumerate(unroll(head, tables, tokens, states, entries, autocast)):
+        x = x.flatten(0, 1).index_select(0, rows[k])
+        loss = soft_cross_entropy(x, tables.output, laws.index_select(0, rows[k] + 1 + k))
         total = total + decay**k * loss
-        parts.append(loss.item())
+        parts.append(loss.detach())
     total.backward()
     return parts
 
@@ -143,24 +93,21 @@ def train_step(head, tables, batch, entries, decay, autocast):
 def evaluate(head, tables, texts, held_out, entries, rows, device, autocast):
     """Share of entries whose best and whose four best tokens hold the target's best, per depth, and
     the chance that a chain of best tokens holds up to that depth."""
-    top1, top4, chain = (torch.zeros(entries) for _ in range(3))
-    total = torch.zeros(entries)
+    found = torch.zeros(entries, 4, device=device)
     for group in batches(held_out, rows, np.random.default_rng(0)):
-        batch = texts.batch(group, device)
-        alive = None
-        favourites = laws_of(tables, batch).argmax(-1).view(batch[0].shape)
-        for k, (x, counts) in enumerate(unroll(head, tables, batch, entries, autocast)):
+        tokens, states, lengths = texts.batch(group, device)
+        left = lengths.to(device)[:, None] - torch.arange(tokens.shape[1], device=device)
+        favourites = F.linear(tables.read(states).to(tables.output.dtype), tables.output).argmax(-1)
+        alive = True
+        for k, x in enumerate(unroll(head, tables, tokens, states, entries, autocast)):
             logits = F.linear(x.to(tables.output.dtype), tables.output)
-            best = favourites.roll(-1 - k, 1)
-            four = logits.topk(4).indices == best[..., None]
+            counts = left > 1 + k
+            four = logits.topk(4).indices == favourites.view(tokens.shape).roll(-1 - k, 1)[..., None]
             hit = four[..., 0] & counts
             # A deeper entry was fed the text; it holds only where the text is the target's best.
-            alive = hit if alive is None else alive & hit
-            top1[k] += hit.sum().item()
-            top4[k] += (four.any(-1) & counts).sum().item()
-            chain[k] += alive.sum().item()
-            total[k] += counts.sum().item()
-    return [(a / total).tolist() for a in (top1, top4, chain)]
+            alive = hit & alive
+            found[k] += torch.stack([x.sum() for x in (hit, four.any(-1) & counts, alive, counts)])
+    return (found[:, :3] / found[:, 3:]).T.tolist()
 
 
 def save(head, tables, args, target, texts, report, out: Path):
@@ -193,13 +140,13 @@ def save(head, tables, args, target, texts, report, out: Path):
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def make_optimizers(head, lr: float):
+def make_optimizers(head, lr: float, device):
     """Muon for matrices, which needs far fewer steps than AdamW; AdamW for norms."""
     matrices = [p for p in head.parameters() if p.ndim == 2]
     vectors = [p for p in head.parameters() if p.ndim < 2]
     return [
         torch.optim.Muon(matrices, lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(vectors, lr, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(vectors, lr, betas=(0.9, 0.95), weight_decay=0.0, fused=device == "cuda"),
     ]
 
 
@@ -224,6 +171,7 @@ def arguments():
     p.add_argument("--decay", type=float, default=0.8, help="weight of an entry against the one before")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--minutes", type=float, default=math.inf, help="end after this time, with a head")
+    p.add_argument("--evaluate-every", type=int, default=200, help="steps; the state is saved then")
     p.add_argument("--with-lm-head", action="store_true", help="write lm_head.weight, which is the target's")
     p.add_argument("--threads", type=int, default=0)
     return p.parse_args()
@@ -237,22 +185,25 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     autocast = lambda: torch.autocast(device, dtype=torch.bfloat16)
     texts, target = Texts(args.recordings), Target(args.target)
+    if device == "cuda":
+        texts.hold(device, 0.6 * torch.cuda.mem_get_info()[0])
     # The last text of every 40 is never trained on.
     held_out = texts.texts[39::40]
     training = [text for i, text in enumerate(texts.texts) if i % 40 != 39]
     kept, covered = draft_vocab(texts, training, args.draft_vocab, target.vocab, args.start)
-    print(f"{texts.rows} rows in {len(texts.texts)} texts; {len(kept)} draft tokens cover {covered:.2%}")
+    print(f"{texts.rows} rows in {len(texts.texts)} texts, {'held on' if texts.held else 'fed to'} {device};"
+          f" {len(kept)} draft tokens cover {covered:.2%}")
     shape = Shape(**target.shape(), draft_vocab_size=len(kept))
     head = Head(shape)
     head.load_state_dict(head_weights(args.start) if args.start else target.initial_head())
     head.to(device)
     tables = Tables(target, kept, device)
-    optimizers = make_optimizers(head, args.lr)
+    optimizers = make_optimizers(head, args.lr, device)
     epoch_steps = len(batches(training, args.rows, np.random.default_rng(0)))
     steps = max(1, int(args.epochs * epoch_steps))
     step, spent, state = 0, 0.0, args.out / "state.pt"
     if state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, map_location=device, weights_only=True)
         head.load_state_dict(saved["head"])
         for optimizer, own in zip(optimizers, saved["optimizers"]):
             optimizer.load_state_dict(own)
@@ -271,32 +222,27 @@ def main():
                     "step": step, "spent": spent}, state)
 
     started = time.time() - spent
-    while step < steps:
-        epoch = step // epoch_steps
-        order = batches(training, args.rows, np.random.default_rng(args.seed + epoch))
-        for group in order[step % epoch_steps :]:
-            done = max(step / steps, (time.time() - started) / 60 / args.minutes)
-            if done >= 1 or step >= steps:
-                break
-            warm = min(1.0, (step + 1) / 40)
-            rate = args.lr * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
-            for optimizer in optimizers:
-                for parameters in optimizer.param_groups:
-                    parameters["lr"] = rate
-            head.zero_grad(set_to_none=True)
-            parts = train_step(head, tables, texts.batch(group, device), args.entries, args.decay, autocast)
-            torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            step += 1
-            spent = time.time() - started
-            if step % 20 == 0:
-                losses = " ".join(f"{x:.3f}" for x in parts)
-                print(f"step {step}/{steps} {spent / 60:.1f} min, loss {losses}", flush=True)
-            if step % 200 == 0:
-                report()
-        if (time.time() - started) / 60 >= args.minutes:
+    for group in islice(epochs(training, args.rows, args.seed), step, steps):
+        done = max(step / steps, (time.time() - started) / 60 / args.minutes)
+        if done >= 1:
             break
+        warm = min(1.0, (step + 1) / 40)
+        rate = args.lr * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        for optimizer in optimizers:
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = rate
+        head.zero_grad(set_to_none=True)
+        parts = train_step(head, tables, texts.batch(group, device), args.entries, args.decay, autocast)
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        step += 1
+        spent = time.time() - started
+        if step % 20 == 0:
+            losses = " ".join(f"{x:.3f}" for x in torch.stack(parts).tolist())
+            print(f"step {step}/{steps} {spent / 60:.1f} min, loss {losses}", flush=True)
+        if step % args.evaluate_every == 0:
+            report()
     report()
 
 
