@@ -35,6 +35,9 @@ typedef unsigned long long u64;
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define KERNEL_TWICE(threads) extern "C" __global__ void __launch_bounds__(threads, 2)
 
+// Before a loop whose body is too large to repeat.
+#define ROLLED _Pragma("unroll 1")
+
 DEVICE float float_from(u32 bits) { return __uint_as_float(bits); }
 DEVICE u32 float_bits(float value) { return __float_as_uint(value); }
 
@@ -94,6 +97,8 @@ template <int PENDING> DEVICE void wait_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
+#else
+#define ROLLED
 #endif
 
 DEVICE float bf16_to_float(u16 bits) { return float_from((u32)bits << 16); }
@@ -155,6 +160,18 @@ DEVICE void load_quads(const float *row, u32 width, u32 first, float beyond, flo
         x[i] = float4{beyond, beyond, beyond, beyond};
         if (4 * quad < width) {
             x[i] = ((const float4 *)row)[quad];
+        }
+    }
+}
+
+// Calls `visit(quad, columns)` for this thread's quads of a row, of which AHEAD are asked for at
+// once. Columns that the row does not have are -inf.
+template <u32 AHEAD, class Visit> DEVICE void each_quad(const float *row, u32 width, Visit visit) {
+    for (u32 quad = threadIdx.x; 4 * quad < width; quad += AHEAD * blockDim.x) {
+        float4 x[AHEAD];
+        load_quads(row, width, quad, MINUS_INFINITY, x);
+        for (u32 i = 0; i < AHEAD; i++) {
+            visit(quad + i * blockDim.x, x[i]);
         }
     }
 }

@@ -11,10 +11,9 @@
 //   masses and the sum behind a log-probability are f64, as in the law. The masses of top-p are
 //   then whole multiples of 2^-44 of the best token's, so that they add up the same in any order.
 // launch: grid (rows), 1024 threads. One pass finds a fault and the best raw logit, which is the
-//   best token where nothing is edited; edits take a pass of their own. Truncation takes some for
-//   the digits of its threshold, noise one, log-probabilities one, which also lists the
-//   alternatives (see select.h). An edited token is left out of a pass over the vocabulary by a
-//   bit, and visited through the list of edits.
+//   best token where nothing is edited; edits take a pass of their own, truncation some for the
+//   digits of its threshold, noise one, log-probabilities one, which also finds the alternatives.
+//   An edited token is left out of a pass by a bit, and visited through the list of edits.
 // shared: Shared, keys u64[2 top_stride], bits of edited tokens.
 #include "select.h"
 
@@ -72,8 +71,7 @@ struct Row {
     }
 
     DEVICE float scaled(float logit) const {
-        bool as_it_is = spec.temperature == 0.0f || spec.temperature == 1.0f;
-        return as_it_is ? logit : logit / spec.temperature;
+        return spec.temperature == 0.0f ? logit : logit / spec.temperature;
     }
 
     // Calls `visit(quad, logits)` for this thread's part of the vocabulary. A quad comes again for
@@ -98,48 +96,40 @@ struct Row {
         }
     }
 
-    // Calls `visit(token, logit)` likewise.
     template <class Visit> DEVICE void each(Visit visit) const {
         each_quad([&](u32 quad, float4 x) { each_of(quad, x, visit); });
     }
 };
 
-// The lowest key that min-p, top-k and top-p leave; `best` is the highest of all.
+// The lowest key that min-p, top-k and top-p leave; `best` is the highest of all. -inf is not left.
 DEVICE u64 truncate(const Row &row, u64 best, Shared &shared) {
     const Spec &spec = row.spec;
-    float top = value_of(best), floor = top + spec.min_p_log;
-    u64 lowest = 0;
-    auto kept = [&](auto visit) {
-        row.each([&](u32 token, float logit) {
-            u64 key = key_of(logit, token);
-            if (logit > MINUS_INFINITY && logit >= floor && key >= lowest) {
-                visit(key, logit);
-            }
-        });
+    float top = value_of(best), least_finite = float_from(0xff7fffffu);
+    u64 lowest = key_of(fmaxf(top + spec.min_p_log, least_finite), ALL_LANES);
+    auto cut = [&](auto want, auto weight) {
+        using T = decltype(weight(0.0f));
+        auto each = [&](auto visit) {
+            row.each([&](u32 token, float logit) {
+                u64 key = key_of(logit, token);
+                if (key >= lowest) {
+                    visit(key, [&]() { return weight(logit); });
+                }
+            });
+        };
+        u64 found = select<T>(want, (T *)shared.bins, (T *)shared.scratch, each);
+        lowest = found > lowest ? found : lowest;
     };
     if (spec.top_k > 0) {
-        auto counted = [&](auto visit) {
-            kept([&](u64 key, float) { visit(key, []() { return 1u; }); });
-        };
-        auto wanted = [&](u32 all) { return least(spec.top_k, all); };
-        lowest = select<u32>(wanted, (u32 *)shared.bins, (u32 *)shared.scratch, counted);
+        cut([&](u32 all) { return least(spec.top_k, all); }, [](float) { return 1u; });
     }
     if (spec.top_p < 1.0f) {
         auto mass = [&](float logit) {
-            return (u64)(exp((double)(logit - top)) * 17592186044416.0 + 0.5);
+            float behind = logit - top; // e^-32 is less than half a step
+            return behind < -32.0f ? 0 : (u64)(exp((double)behind) * 17592186044416.0 + 0.5);
         };
-        auto weighed = [&](auto visit) {
-            kept([&](u64 key, float logit) { visit(key, [&]() { return mass(logit); }); });
-        };
-        auto wanted = [&](u64 all) {
-            u64 part = (u64)ceil((double)spec.top_p * (double)all);
-            return part > 0 ? part : 1;
-        };
-        lowest = select<u64>(wanted, shared.bins, shared.scratch, weighed);
+        cut([&](u64 all) { return (u64)fmax(1.0, ceil((double)spec.top_p * (double)all)); }, mass);
     }
-    // What min-p drops has no key of its own: the floor is one.
-    u64 floor_key = key_of(floor, ALL_LANES);
-    return floor > MINUS_INFINITY && floor_key > lowest ? floor_key : lowest;
+    return lowest;
 }
 
 // The kept token whose logit and noise are largest together.
@@ -155,9 +145,9 @@ DEVICE u32 noisiest(const Row &row, u64 lowest, Shared &shared) {
         u32 words[4];
         philox(quad, spec.position, spec.seed[0], spec.seed[1], words);
         each_of(quad, x, [&](u32 token, float logit) {
-            u32 bits = words[token % 4];
-            bool kept = logit > MINUS_INFINITY && key_of(logit, token) >= lowest;
-            if (kept && !behind(logit + gumbel_bound(bits))) {
+            u32 even = token & 2 ? words[2] : words[0], odd = token & 2 ? words[3] : words[1];
+            u32 bits = token & 1 ? odd : even;
+            if (key_of(logit, token) >= lowest && !behind(logit + gumbel_bound(bits))) {
                 u64 key = key_of(logit + gumbel(bits), token);
                 won = key > won ? key : won;
             }
@@ -166,10 +156,9 @@ DEVICE u32 noisiest(const Row &row, u64 lowest, Shared &shared) {
     return column_of(block_max(won, shared.scratch));
 }
 
-// Log-probabilities under the softmax of the raw logits. `list` holds 2 `listed` keys.
-DEVICE void log_probs(const Row &row, u32 token, u32 listed, u32 *answer, Shared &shared,
-                      u64 *list) {
-    u64 peak = shared.peaks[lane()];
+// Log-probabilities under the softmax of the raw logits, and the `listed` best of them.
+DEVICE void log_probs(const Row &row, u32 token, u32 listed, u32 *answer, Shared &shared) {
+    u64 peak = shared.peaks[lane()], *list = (u64 *)(&shared + 1);
     float top = value_of(warp_max(peak));
     Offers offers = {shared.bins, &shared.n_offers, 0};
     offers.expect(peak, listed > 0 ? listed : ALL_LANES);
@@ -186,11 +175,7 @@ DEVICE void log_probs(const Row &row, u32 token, u32 listed, u32 *answer, Shared
         answer[2] = float_bits(log_prob(row.logits[token]));
         answer[3] = listed;
     }
-    if (listed == 0) {
-        return;
-    }
-    u32 *bins = (u32 *)shared.bins, *scratch = (u32 *)shared.scratch;
-    list_best(offers, listed, list, bins, scratch, row.logits, row.vocab);
+    list_best(offers, listed, list, shared.bins, shared.scratch, row.logits, row.vocab);
     for (u32 i = threadIdx.x; i < listed; i += blockDim.x) {
         answer[4 + 2 * i] = column_of(list[i]);
         answer[5 + 2 * i] = float_bits(log_prob(value_of(list[i])));
@@ -221,39 +206,33 @@ sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const
             u32 *answers, u32 top_stride) {
     begin();
     Shared &shared = *(Shared *)shared_memory();
-    u64 *list = (u64 *)(&shared + 1);
     const Spec &spec = shared.spec;
-    u32 *edited = (u32 *)(list + 2 * top_stride);
+    u32 *edited = (u32 *)(&shared + 1) + 4 * top_stride;
     Row row = {logits + (u64)blockIdx.x * stride, edits, edited, spec, vocab};
     u32 *answer = answers + (u64)blockIdx.x * (4 + 2 * top_stride);
-    if (threadIdx.x < 4) {
-        answer[threadIdx.x] = 0;
-    }
     if (threadIdx.x == 0) {
         shared.spec = specs[blockIdx.x];
         shared.n_offers = 0;
     }
-
-    // A fault outdoes every key.
+    // A fault is the key of a NaN, and outdoes every other.
     const u64 fault = ~(u64)0;
     bool unsound;
-    u64 peak = peak_of(row.logits, vocab, unsound), best = 0;
+    u64 peak = peak_of(row.logits, vocab, unsound);
     peak = warp_max(unsound ? fault : peak);
     if (lane() == 0) {
         shared.peaks[warp()] = peak;
     }
     __syncthreads();
     peak = warp_max(shared.peaks[lane()]);
-    if (peak != fault && row.n_edits() == 0) {
+    u64 best = peak;
+    if (peak != fault && row.n_edits() > 0) {
+        best = best_edited(row, shared);
+    } else if (peak != fault) {
         // Division keeps the order, so the best raw logit is the best token's.
         best = key_of(row.scaled(value_of(peak)), top_of(peak, row.logits, vocab));
-    } else if (peak != fault) {
-        best = best_edited(row, shared);
     }
-    if (peak == fault || value_of(best) == MINUS_INFINITY) {
-        if (threadIdx.x == 0) {
-            answer[1] = 1;
-        }
+    if (!(value_of(best) > MINUS_INFINITY)) {
+        answer[1] = 1;
         return;
     }
     u32 token = column_of(best);
@@ -262,10 +241,10 @@ sample_rows(const float *logits, u32 stride, u32 vocab, const Spec *specs, const
     }
     if (threadIdx.x == 0) {
         answer[0] = token;
+        answer[1] = answer[3] = 0;
         answer[2] = float_bits(NOT_A_NUMBER);
     }
     if (spec.alternatives != ALL_LANES) {
-        u32 listed = least(least(spec.alternatives, top_stride), vocab);
-        log_probs(row, token, listed, answer, shared, list);
+        log_probs(row, token, least(least(spec.alternatives, top_stride), vocab), answer, shared);
     }
 }

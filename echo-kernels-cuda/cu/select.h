@@ -30,24 +30,12 @@ DEVICE float value_of(u64 key) {
     return float_from(bits >> 31 ? bits & 0x7fffffffu : ~bits);
 }
 
-// Calls `visit(quad, columns)` for this thread's quads of a row, of which AHEAD are asked for at
-// once. Columns that the row does not have are -inf.
-template <u32 AHEAD, class Visit> DEVICE void each_quad(const float *row, u32 width, Visit visit) {
-    for (u32 quad = threadIdx.x; 4 * quad < width; quad += AHEAD * blockDim.x) {
-        float4 x[AHEAD];
-        load_quads(row, width, quad, MINUS_INFINITY, x);
-        for (u32 i = 0; i < AHEAD; i++) {
-            visit(quad + i * blockDim.x, x[i]);
-        }
-    }
-}
-
-// Calls `visit(column, value)` for the columns of a quad.
+// Calls `visit(column, value)` for the columns of a quad, in one place of the program.
 template <class Visit> DEVICE void each_of(u32 quad, float4 x, Visit visit) {
-    visit(4 * quad, x.x);
-    visit(4 * quad + 1, x.y);
-    visit(4 * quad + 2, x.z);
-    visit(4 * quad + 3, x.w);
+    ROLLED for (u32 i = 0; i < 4; i++) {
+        visit(4 * quad + i, x.x);
+        x = float4{x.y, x.z, x.w, x.x};
+    }
 }
 
 DEVICE float sound(float value) { return value == value ? value : MINUS_INFINITY; }
@@ -175,7 +163,10 @@ DEVICE u64 select(Want want, T *bins, T *scratch, Each each) {
         __syncthreads();
         each([&](u64 key, auto weight) {
             if ((key & mask) == answer) {
-                atomicAdd(bins + (u32)(key >> shift & ((1u << bits) - 1)), (T)weight());
+                T weighs = (T)weight();
+                if (weighs > 0) {
+                    atomicAdd(bins + (u32)(key >> shift & ((1u << bits) - 1)), weighs);
+                }
             }
         });
         __syncthreads();
@@ -211,7 +202,7 @@ DEVICE u64 select(Want want, T *bins, T *scratch, Each each) {
 // The `k` largest keys of a row into `list`, best first, NaN as -inf, once all offers are made and a
 // barrier was passed. `list` holds 2 k keys; `bins` and `scratch` are as for `select`, and the
 // offers' keys may lie in `bins`.
-DEVICE void list_best(const Offers &offers, u32 k, u64 *list, u32 *bins, u32 *scratch,
+DEVICE void list_best(const Offers &offers, u32 k, u64 *list, void *bins, void *scratch,
                       const float *row, u32 width) {
     u32 n = *offers.n;
     if (k <= n && n <= OFFERS_MAX) {
@@ -228,7 +219,7 @@ DEVICE void list_best(const Offers &offers, u32 k, u64 *list, u32 *bins, u32 *sc
         });
     };
     // Everybody has seen how many offers there were before it counts anew.
-    u64 lowest = select<u32>([&](u32) { return k; }, bins, scratch, each);
+    u64 lowest = select<u32>([&](u32) { return k; }, (u32 *)bins, (u32 *)scratch, each);
     if (threadIdx.x == 0) {
         *offers.n = 0;
     }

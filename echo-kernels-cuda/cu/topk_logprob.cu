@@ -29,15 +29,19 @@ topk_logprob(const float *x, u32 stride, u32 width, u32 k, u32 *best) {
     float top = value_of(warp_max(peak));
     offers.expect(peak, k);
     float sum = 0.0f;
+    auto take = [&](u32 column, float value) {
+        sum += expf(sound(value) - top);
+        offers.offer(sound(value), column, width);
+    };
     each_quad<2>(row, width, [&](u32 quad, float4 x) {
-        each_of(quad, x, [&](u32 column, float value) {
-            sum += expf(sound(value) - top);
-            offers.offer(sound(value), column, width);
-        });
+        take(4 * quad, x.x);
+        take(4 * quad + 1, x.y);
+        take(4 * quad + 2, x.z);
+        take(4 * quad + 3, x.w);
     });
     float log_sum = logf(block_sum(sum, (float *)scratch));
 
-    list_best(offers, k, list, (u32 *)bins, (u32 *)scratch, row, width);
+    list_best(offers, k, list, bins, scratch, row, width);
     for (u32 i = threadIdx.x; i < k; i += blockDim.x) {
         float log_prob = value_of(list[i]) - top - log_sum;
         u32 *to = best + 2 * ((u64)blockIdx.x * k + i);
