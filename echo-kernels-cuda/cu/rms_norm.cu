@@ -10,10 +10,10 @@
 //   over the block in the fixed tree of `block_sum`: an order given by the size of the group.
 // launch: grid (rows, width / group), a thread for each quad of a group in whole warps, at most
 //   1024: a function of the group alone. A thread keeps its first quads, all there are in groups of
-//   up to 16384 columns, from one pass to the other. Shared: one float per warp.
+//   up to 8192 columns, from one pass to the other. Shared: one float per warp.
 #include "echo_cuda.h"
 
-#define KEPT 4u
+#define KEPT 2u
 
 DEVICE float add_squares(float4 x, float sum) {
     return fmaf(x.w, x.w, fmaf(x.z, x.z, fmaf(x.y, x.y, fmaf(x.x, x.x, sum))));

@@ -32,11 +32,13 @@ rope_store(const u32 *live, const u32 *position, const u32 *slot, const float *r
     if (head >= n_q + 2 * n_kv) {
         return;
     }
+    // Asked for before anything waits, though the slot is used last.
+    u32 at_position = position[blockIdx.x], to_slot = slot[blockIdx.x];
     float *low = qkv + (u64)blockIdx.x * stride + head * dim, *high = low + half;
     float4 a = load_quad(low, half, quad, 0.0f), b = load_quad(high, half, quad, 0.0f);
     if (head < n_q + n_kv) {
         // Cosine and sine of four columns are two quads.
-        const float *angles = rope + (u64)position[blockIdx.x] * dim;
+        const float *angles = rope + (u64)at_position * dim;
         float4 first = load_quad(angles, dim, 2 * quad, 0.0f);
         float4 second = load_quad(angles, dim, 2 * quad + 1, 0.0f);
         turn(a.x, b.x, first.x, first.y);
@@ -50,7 +52,7 @@ rope_store(const u32 *live, const u32 *position, const u32 *slot, const float *r
         bool is_key = head < n_q + n_kv;
         u32 of = is_key ? head - n_q : head - n_q - n_kv;
         float *cache = is_key ? keys : values;
-        float *to = cache + ((u64)slot[blockIdx.x] * n_kv + of) * dim;
+        float *to = cache + ((u64)to_slot * n_kv + of) * dim;
         store_quad(to, half, quad, a);
         store_quad(to + half, half, quad, b);
     }
