@@ -1,218 +1,248 @@
-// attention.h — what a block of `tree_attention.cu` holds, and its steps; see there for the order.
+// attention.h — what a block of `tree_attention.cu` holds and copies; see there for the order.
 #pragma once
 #include "echo_cuda.h"
 
 #define THREADS 128u
-#define TILE 32u
+#define TILE 64u
 #define SPLIT 512u
+// Keys or values that are copied at a time: one for each lane to find the slot of.
+#define CHUNK WARP
 
 struct Staged {
     const u32 *seq_of, *row_start, *drafted_start, *prefix_len, *slot, *table_start, *table;
     const u64 *ancestors;
     u32 words;
+
+    // Tiles that are left for the merge together, where `shares` blocks share those of a row: one
+    // each if there are blocks for all tiles, else a split.
+    DEVICE u32 unit(u32 seq, u32 shares) const {
+        u32 drafted = row_start[seq + 1] - least(drafted_start[seq], row_start[seq + 1]);
+        u32 longest = table_start[seq + 1] - table_start[seq] + drafted;
+        return div_up(longest, TILE) <= shares ? 1 : SPLIT / TILE;
+    }
 };
 
-// Running softmax of a packed row, for this thread's columns.
+// Softmax of a packed row over some tiles, for this thread's columns.
 template <u32 COLS> struct Running {
-    float weight;
+    float most, weight;
     float sums[COLS];
+    DEVICE Running() : most(MINUS_INFINITY), weight(0.0f), sums{} {}
 };
 
-// (most, whole) += a split with maximum `most_of`, unless it saw nothing.
-template <u32 COLS>
-DEVICE void merge(float &most, Running<COLS> &whole, float most_of, const Running<COLS> &part) {
-    if (most_of == MINUS_INFINITY) {
+// whole += what comes next, unless that saw nothing.
+template <u32 COLS> DEVICE void merge(Running<COLS> &whole, const Running<COLS> &next) {
+    if (next.most == MINUS_INFINITY) {
         return;
     }
-    float top = fmaxf(most, most_of), old = expf(most - top), scale = expf(most_of - top);
-    whole.weight = fmaf(part.weight, scale, whole.weight * old);
+    float top = fmaxf(whole.most, next.most);
+    float old = expf(whole.most - top), scale = expf(next.most - top);
+    whole.weight = fmaf(next.weight, scale, whole.weight * old);
+#pragma unroll
     for (u32 i = 0; i < COLS; i++) {
-        whole.sums[i] = fmaf(part.sums[i], scale, whole.sums[i] * old);
+        whole.sums[i] = fmaf(next.sums[i], scale, whole.sums[i] * old);
     }
-    most = top;
+    whole.most = top;
 }
 
-DEVICE u32 drafted_seen(const Staged &staged, u32 row) {
+// Drafted rows before `column` that `row` sees.
+DEVICE u32 seen_before(const Staged &staged, u32 row, u32 column) {
     u32 seen = 0;
-    for (u32 w = 0; w < staged.words; w++) {
-        seen += __popcll(staged.ancestors[(u64)row * staged.words + w]);
+#pragma unroll 1
+    for (u32 w = 0; w * 64 < column; w++) {
+        u64 set = staged.ancestors[(u64)row * staged.words + w];
+        u32 rest = column - w * 64;
+        seen += __popcll(rest < 64 ? set & (((u64)1 << rest) - 1) : set);
     }
     return seen;
 }
 
 // Whether `row` sees drafted row `column` of its sequence at a position of `tile`.
 DEVICE bool sees(const Staged &staged, u32 row, u32 prefix, u32 column, u32 tile) {
-    const u64 *set = staged.ancestors + (u64)row * staged.words;
-    u32 word = column / 64, bit = column % 64;
-    if (!(set[word] >> bit & 1)) {
-        return false;
-    }
-    u32 position = prefix + __popcll(set[word] & (((u64)1 << bit) - 1));
-    for (u32 w = 0; w < word; w++) {
-        position += __popcll(set[w]);
-    }
-    return position / TILE == tile;
+    u64 set = staged.ancestors[(u64)row * staged.words + column / 64];
+    bool seen = set >> column % 64 & 1;
+    return seen && (prefix + seen_before(staged, row, column)) / TILE == tile;
 }
 
-// sum + x y, the first column first.
-DEVICE float dot(float4 x, float4 y, float sum) {
-    return fmaf(x.w, y.w, fmaf(x.z, y.z, fmaf(x.y, y.y, fmaf(x.x, y.x, sum))));
+// sum += x y, column by column.
+DEVICE void multiply_add(float4 &sum, float4 x, float4 y) {
+    sum = {fmaf(x.x, y.x, sum.x), fmaf(x.y, y.y, sum.y), fmaf(x.z, y.z, sum.z),
+           fmaf(x.w, y.w, sum.w)};
 }
 
-// What the packed rows of a block read, the same in every thread.
-struct Reach {
-    u32 longest, prefix_max, tree_begin;
+DEVICE float part(float4 of, u32 i) { return i == 0 ? of.x : i == 1 ? of.y : i == 2 ? of.z : of.w; }
+
+// The largest of the warp, the same in every lane.
+DEVICE u32 warp_largest(u32 value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) {
+        u32 other = __shfl_xor_sync(ALL_LANES, value, step);
+        value = other > value ? other : value;
+    }
+    return value;
+}
+
+// A chunk to be copied: the `step`-th of its tile, keys first, then values; `slot` is this lane's.
+struct Copies {
+    u32 tile, step, slot;
 };
 
-template <u32 DIM, u32 ROWS> struct Block {
-    static constexpr u32 PITCH = DIM + 4, MINE = ROWS / 8, COLS = DIM / 16;
+template <u32 DIM, u32 ROWS, u32 LENGTH> struct Block {
+    static constexpr u32 PITCH = DIM + 4, QUADS = DIM / 4, HEIGHT = ROWS, RING = LENGTH;
+    // The products with keys: a warp has 8 keys of a chunk, and a thread every `SCORED`-th row.
+    static constexpr u32 SCORED = ROWS == 8 ? 4 : 8;
+    // The sums of values: a warp has a quarter of the columns, a thread 4 of every `ADDED`-th row.
+    static constexpr u32 ADDED = WARP / (QUADS / 4), MINE = ROWS / ADDED;
 
-    // Shared.
-    float *q, *k, *v, *scores, *most, *rescale;
-    u32 *row_of, *prefix, *length;
     // The same in every thread.
     Staged staged;
     const float *keys, *values;
-    u32 dim, width, head, pitch, seq, columns;
+    u32 dim, width, head, columns, unit;
+    const u32 *table, *drafted;
+    // What the packed rows read.
+    u32 tiles, prefix_max, tree_begin;
+    // Shared.
+    u32 pitch;
+    float *q, *ring, *scores, *most;
+    u32 *row_of, *head_of, *prefix;
 
-    // Divides the shared memory; `columns_max` scores of drafted rows fit into a row.
+    // Divides the shared memory; a row has room for the scores of `columns_max` drafted rows.
     DEVICE void divide(u32 columns_max) {
-        pitch = TILE + columns_max;
+        pitch = TILE + columns_max + 4;
         q = (float *)shared_memory();
-        k = q + ROWS * PITCH;
-        v = k + TILE * PITCH;
-        scores = v + TILE * PITCH;
+        ring = q + ROWS * PITCH;
+        scores = ring + LENGTH * CHUNK * PITCH;
         most = scores + ROWS * pitch;
-        rescale = most + ROWS;
-        row_of = (u32 *)(rescale + ROWS);
-        prefix = row_of + ROWS;
-        length = prefix + ROWS;
+        row_of = (u32 *)(most + ROWS);
+        head_of = row_of + ROWS;
+        prefix = head_of + ROWS;
     }
 
-    // Takes rows `first..end` of the sequence, `group` heads each, and tells what they read.
-    DEVICE Reach take(const float *qkv, u32 qkv_stride, u32 first, u32 end, u32 group) {
-        for (u32 i = threadIdx.x; i < ROWS; i += THREADS) {
-            bool used = i / group < end - first;
-            u32 row = first + i / group;
-            row_of[i] = used ? row : ALL_LANES;
-            prefix[i] = used ? staged.prefix_len[row] : 0;
-            length[i] = used ? prefix[i] + drafted_seen(staged, row) : 0;
+    // Finds what rows `first..end` of the sequence read, `group` heads each; a lane takes a row.
+    DEVICE void take(u32 first, u32 end, u32 group) {
+        u32 at = lane(), row = first + at / group;
+        bool used = at < ROWS && row < end;
+        u32 before = used ? staged.prefix_len[row] : 0;
+        u32 seen = used ? before + seen_before(staged, row, staged.words * 64) : 0;
+        if (warp() == 0 && at < ROWS) {
+            row_of[at] = used ? row : ALL_LANES;
+            head_of[at] = head * group + at % group;
+            prefix[at] = before;
         }
-        for (u32 i = threadIdx.x; i < ROWS * DIM; i += THREADS) {
-            u32 row = i / DIM, d = i % DIM, of = head * group + row % group;
-            bool used = row / group < end - first && d < dim;
-            const float *from = qkv + (u64)(first + row / group) * qkv_stride + of * dim + d;
-            q[row * PITCH + d] = used ? *from : 0.0f;
-        }
-        __syncthreads();
-        Reach reach = {0, 0, ALL_LANES};
-        for (u32 i = 0; i < ROWS; i++) {
-            reach.longest = length[i] > reach.longest ? length[i] : reach.longest;
-            reach.prefix_max = prefix[i] > reach.prefix_max ? prefix[i] : reach.prefix_max;
-            bool drafted = length[i] > prefix[i];
-            reach.tree_begin = drafted ? least(prefix[i], reach.tree_begin) : reach.tree_begin;
-        }
-        return reach;
+        tiles = div_up(warp_largest(seen), TILE);
+        prefix_max = warp_largest(before);
+        // The least, and none if there is none.
+        tree_begin = ~warp_largest(seen > before ? ~before : 0);
     }
+
+    // Loads the queries, all at once: a store that came between would make loads wait.
+    DEVICE void load_queries(const float *qkv, u32 qkv_stride) {
+        constexpr u32 EACH = ROWS * DIM / THREADS;
+        float held[EACH];
+#pragma unroll
+        for (u32 j = 0; j < EACH; j++) {
+            u32 i = threadIdx.x + j * THREADS, row = i / DIM, d = i % DIM;
+            bool used = row_of[row] != ALL_LANES && d < dim;
+            const float *from = qkv + (u64)row_of[row] * qkv_stride + head_of[row] * dim + d;
+            held[j] = used ? *from : 0.0f;
+        }
+#pragma unroll
+        for (u32 j = 0; j < EACH; j++) {
+            u32 i = threadIdx.x + j * THREADS;
+            q[i / DIM * PITCH + i % DIM] = held[j];
+        }
+        // Columns that no copy fills are multiplied by zeros of q.
+        u32 quads = div_up(dim, 4);
+        for (u32 i = threadIdx.x; i < LENGTH * CHUNK * (QUADS - quads); i += THREADS) {
+            u32 key = i / (QUADS - quads), quad = quads + i % (QUADS - quads);
+            *(float4 *)(ring + key * PITCH + 4 * quad) = {0.0f, 0.0f, 0.0f, 0.0f};
+        }
+    }
+
+    // The first of the rows, every `ADDED`-th, and of the four columns that this thread sums up.
+    DEVICE static u32 own_row() { return lane() / (QUADS / 4); }
+    DEVICE static u32 own_col() { return (warp() * (QUADS / 4) + lane() % (QUADS / 4)) * 4; }
 
     // Keys of the prefix that lie in `tile`.
-    DEVICE u32 in_prefix(const Reach &reach, u32 tile) const {
+    DEVICE u32 in_prefix(u32 tile) const {
         u32 first = tile * TILE;
-        return reach.prefix_max > first ? least(TILE, reach.prefix_max - first) : 0;
+        return prefix_max > first ? least(TILE, prefix_max - first) : 0;
     }
 
-    // The column of a head that this thread's `i`-th sum is of.
-    DEVICE static u32 col(u32 i) { return i / 4 * 64 + threadIdx.x % 16 * 4 + i % 4; }
+    // Keys that lie in `tile` for some row: those of the prefix, then all drafted columns.
+    DEVICE u32 in_tile(u32 tile) const {
+        return in_prefix(tile) + (tree_begin < (tile + 1) * TILE ? columns : 0);
+    }
 
-    // Copies `n` keys or values of this head into a tile; commits one group.
-    DEVICE void fetch(float *tile, const float *from, const u32 *slots, u32 n) {
-        u32 quads = div_up(dim, 4);
-        for (u32 i = threadIdx.x; i < n * quads; i += THREADS) {
-            u32 key = i / quads, at = i % quads * 4;
-            const float *source = from + (u64)slots[key] * width + head * dim + at;
-            float *to = tile + key * PITCH + at;
-            if (dim % 4 == 0) {
-                copy_async(to, source);
-                continue;
+    // The tile after `tile` that this block has, and `tiles` or more behind the last.
+    DEVICE u32 after(u32 tile) const {
+        bool inside = (tile + 1) % unit != 0 && tile + 1 < tiles;
+        return inside ? tile + 1 : (tile / unit + gridDim.z) * unit;
+    }
+
+    // The chunk `step` of `tile`, or the first of the next tile if that was the last.
+    DEVICE Copies chunk(u32 tile, u32 step) const {
+        if (tile < tiles && step == 2 * div_up(in_tile(tile), CHUNK)) {
+            tile = after(tile);
+            step = 0;
+        }
+        Copies copies = {tile, step, 0};
+        if (tile < tiles) {
+            u32 n = in_prefix(tile), m = in_tile(tile), chunks = div_up(m, CHUNK);
+            u32 at = (step < chunks ? step : step - chunks) * CHUNK + lane();
+            const u32 *from = at < n ? table + tile * TILE + at : drafted + at - n;
+            copies.slot = at < m ? *from : ALL_LANES;
+        }
+        return copies;
+    }
+
+    // Begins the copies of a chunk into place `at` of the ring; commits one group, be it empty.
+    DEVICE void copy(const Copies &copies, u32 at) {
+        constexpr u32 EACH = CHUNK * QUADS / THREADS, APART = THREADS / QUADS;
+        u32 key = threadIdx.x / QUADS, d = threadIdx.x % QUADS * 4;
+        if (copies.tile < tiles) {
+            bool of_keys = copies.step < div_up(in_tile(copies.tile), CHUNK);
+            const float *from = (of_keys ? keys : values) + head * dim + d;
+            float *to = ring + (at * CHUNK + key) * PITCH + d;
+            u32 slots[EACH];
+#pragma unroll
+            for (u32 j = 0; j < EACH; j++) {
+                slots[j] = __shfl_sync(ALL_LANES, copies.slot, key + j * APART);
             }
-            for (u32 j = 0; j < 4; j++) {
-                to[j] = at + j < dim ? source[j] : 0.0f;
+#pragma unroll
+            for (u32 j = 0; j < EACH && dim % 4 == 0; j++) {
+                if (slots[j] != ALL_LANES && d < dim) {
+                    copy_async(to + j * APART * PITCH, from + (u64)slots[j] * width);
+                }
+            }
+#pragma unroll 1
+            for (u32 j = 0; j < 4 * EACH && dim % 4 != 0; j++) {
+                u32 slot = __shfl_sync(ALL_LANES, copies.slot, key + j / 4 * APART), i = j % 4;
+                bool there = slot != ALL_LANES && d + i < dim;
+                to[j / 4 * APART * PITCH + i] = there ? from[(u64)slot * width + i] : 0.0f;
             }
         }
         commit_copies();
     }
 
-    // Scores of the tile in `k`, into columns `column + 0..32`; `visible(row, key)` masks.
-    template <class Visible> DEVICE void score(u32 column, float scale, Visible visible) {
-        u32 first = threadIdx.x / 16 * MINE, key = threadIdx.x % 16;
-        float sums[MINE][2] = {};
-        for (u32 d = 0; d < div_up(dim, 4) * 4; d += 4) {
-            float4 a = *(const float4 *)(k + key * PITCH + d);
-            float4 b = *(const float4 *)(k + (key + 16) * PITCH + d);
+    // Scores of the keys in `k`, into columns `column + 0..32`; `visible(row, i)` masks column i.
+    template <class See> DEVICE void score(const float *k, u32 column, float scale, See visible) {
+        constexpr u32 KEYS = SCORED / 4, APART = WARP / SCORED;
+        u32 first = lane() % SCORED, key = warp() * 8 + lane() / SCORED;
+        float4 sums[ROWS / SCORED][KEYS] = {};
+#pragma unroll 4
+        for (u32 d = 0; d < DIM; d += 4) {
 #pragma unroll
-            for (u32 r = 0; r < MINE; r++) {
-                float4 x = *(const float4 *)(q + (first + r) * PITCH + d);
-                sums[r][0] = dot(x, a, sums[r][0]);
-                sums[r][1] = dot(x, b, sums[r][1]);
+            for (u32 i = 0; i < ROWS / SCORED * KEYS; i++) {
+                float4 x = *(const float4 *)(q + (first + i / KEYS * SCORED) * PITCH + d);
+                float4 y = *(const float4 *)(k + (key + i % KEYS * APART) * PITCH + d);
+                multiply_add(sums[i / KEYS][i % KEYS], x, y);
             }
         }
-        for (u32 r = 0; r < MINE; r++) {
-            for (u32 i = 0; i < 2; i++) {
-                bool seen = visible(first + r, key + 16 * i);
-                float *to = scores + (first + r) * pitch + column + key + 16 * i;
-                *to = seen ? sums[r][i] * scale : MINUS_INFINITY;
-            }
-        }
-    }
-
-    // Scores to weights relative to the row's new maximum; a warp takes every fourth row.
-    DEVICE void soften(u32 n_columns) {
-        for (u32 row = warp(); row < ROWS; row += THREADS / WARP) {
-            float *own = scores + row * pitch, top = MINUS_INFINITY;
-            for (u32 i = lane(); i < n_columns; i += WARP) {
-                top = fmaxf(top, own[i]);
-            }
-            top = warp_max(top);
-            bool any = top != MINUS_INFINITY;
-            float before = most[row];
-            top = fmaxf(top, before);
-            for (u32 i = lane(); i < n_columns; i += WARP) {
-                own[i] = any ? expf(own[i] - top) : 0.0f;
-            }
-            __syncwarp();
-            if (lane() == 0) {
-                most[row] = top;
-                rescale[row] = any ? expf(before - top) : 1.0f;
-            }
-        }
-    }
-
-    // Adds the values in `v` with the weights of columns `column + 0..n`, ascending.
-    DEVICE void add(Running<COLS> (&sums)[MINE], u32 column, u32 n) {
-        u32 first = threadIdx.x / 16 * MINE, quad = col(0);
-        for (u32 key = 0; key < n; key++) {
-            float4 value[COLS / 4];
 #pragma unroll
-            for (u32 i = 0; i < COLS / 4; i++) {
-                value[i] = *(const float4 *)(v + key * PITCH + quad + 64 * i);
-            }
-#pragma unroll
-            for (u32 r = 0; r < MINE; r++) {
-                float p = scores[(first + r) * pitch + column + key];
-                // Hidden values may be anything, NaN included.
-                if (p == 0.0f) {
-                    continue;
-                }
-                sums[r].weight += p;
-#pragma unroll
-                for (u32 i = 0; i < COLS / 4; i++) {
-                    float *to = sums[r].sums + 4 * i;
-                    to[0] = fmaf(p, value[i].x, to[0]);
-                    to[1] = fmaf(p, value[i].y, to[1]);
-                    to[2] = fmaf(p, value[i].z, to[2]);
-                    to[3] = fmaf(p, value[i].w, to[3]);
-                }
-            }
+        for (u32 i = 0; i < ROWS / SCORED * KEYS; i++) {
+            u32 row = first + i / KEYS * SCORED, to = column + key + i % KEYS * APART;
+            float4 sum = sums[i / KEYS][i % KEYS];
+            float whole = ((sum.x + sum.y) + (sum.z + sum.w)) * scale;
+            scores[row * pitch + to] = visible(row, to) ? whole : MINUS_INFINITY;
         }
     }
 };

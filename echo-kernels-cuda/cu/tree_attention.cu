@@ -11,210 +11,249 @@
 //
 // numerics: tolerance 1e-9 NMSE, f32 throughout: keys and values are f32 and read once per block,
 //   so at the lengths that matter their bytes are the bound, not the products.
-// order: positions ascending in tiles of 32, with an online softmax from tile to tile; 16 tiles are
-//   a split, splits are summed from nothing and merged ascending. Tiles and splits are cut at
-//   absolute positions. The j-th key a row sees is at position j whether it comes from the prefix
-//   or from the tree, so for a tree column that place is counted per row, and a column that is
-//   hidden or belongs to another tile is skipped, not added as zero. A row's bits therefore know
-//   nothing of where its prefix ends, of its siblings, or of how the work was divided.
+// order: a score is four sums over columns d = 0..3 mod 4, added as (0 + 1) + (2 + 3). A tile is 64
+//   positions: one maximum, then weights and values summed ascending. Eight tiles are a split: they
+//   are merged ascending, from nothing, and so are the splits. Both are cut at absolute positions.
+//   The j-th key a row sees is at position j whether it comes from the prefix or from the tree, so
+//   for a tree column that place is counted per row, and a column that is hidden or belongs to
+//   another tile is skipped, not added as zero. A row's bits therefore know nothing of where its
+//   prefix ends, of its siblings, or of how the work was divided.
 //
-// launch: grid (rows, n_kv, blocks that share the splits), 128 threads. Packed rows are the
+// launch: grid (rows, n_kv, blocks that share the tiles), 128 threads. Packed rows are the
 //   n_q / n_kv query heads that share a key head, for ROWS * n_kv / n_q rows of one sequence; a
-//   block whose first row does not begin such a run ends at once, so the grid needs no list of
-//   runs. ROWS is 8 or 32 and changes no order. With gridDim.z > 1 a block does every gridDim.z-th
-//   split and leaves each to `tree_attention_merge` in `partial`, f32[splits, rows, n_q, dim + 2]
-//   (sums, maximum, weight); else it does them all and merges as it goes, with the same arithmetic.
-//   How many splits a row has, the blocks find out; the launch knows no length.
-// shared: q, a tile of keys, a tile of values (rows of DIM + 4 floats, which spreads them over
-//   banks), scores f32[ROWS, 32 + columns]; copies of the next tile run behind the products.
+//   block whose first row begins no such run ends at once, so the grid needs no list of runs. ROWS
+//   is 8 or 32 and changes no order. With gridDim.z > 1 a block does every gridDim.z-th unit, tile
+//   or split (`Staged::unit`), and leaves each to `tree_attention_merge` in `partial`,
+//   f32[units, rows, n_q, dim + 2] (sums, maximum, weight); else it does and merges all, with the
+//   same arithmetic. How many units a row has, blocks find out; the launch knows no length.
+// shared: q, a ring of LENGTH chunks (rows of DIM + 4 floats, which spreads them over banks),
+//   scores f32[ROWS, 64 + columns + 4]. A chunk is 32 keys or values. Those of all tiles, keys
+//   before values, pass through the ring ahead of the products: a block waits for memory once.
 #include "attention.h"
 
-template <u32 DIM, u32 ROWS>
-DEVICE void attend_tile(Block<DIM, ROWS> &block, const Reach &reach, u32 tile, u32 last,
-                        float scale, Running<DIM / 16> (&sums)[ROWS / 8]) {
-    const Staged &staged = block.staged;
-    const u32 *table = staged.table + staged.table_start[block.seq];
-    const u32 *drafted = staged.slot + staged.drafted_start[block.seq];
-    u32 first = tile * TILE;
-    u32 n = block.in_prefix(reach, tile);
-    u32 columns = reach.tree_begin < first + TILE ? block.columns : 0;
-
-    block.fetch(block.v, block.values, table + first, n);
-    wait_copies<1>();
-    __syncthreads();
-    block.score(0, scale, [&](u32 row, u32 key) { return first + key < block.prefix[row]; });
-    __syncthreads();
-    for (u32 column = 0; column < columns; column += TILE) {
-        block.fetch(block.k, block.keys, drafted + column, least(TILE, columns - column));
-        wait_copies<0>();
-        __syncthreads();
-        block.score(TILE + column, scale, [&](u32 row, u32 key) {
-            return block.row_of[row] != ALL_LANES && column + key < columns &&
-                   sees(staged, block.row_of[row], block.prefix[row], column + key, tile);
-        });
-        __syncthreads();
+// Scores of `n` columns to weights relative to the row's maximum; all threads, some for each row.
+template <class Block> DEVICE void soften(const Block &block, u32 n) {
+    constexpr u32 EACH = THREADS / Block::HEIGHT;
+    u32 row = threadIdx.x / EACH, first = threadIdx.x % EACH;
+    float *own = block.scores + row * block.pitch, top = MINUS_INFINITY;
+#pragma unroll 4
+    for (u32 i = first; i < n; i += EACH) {
+        top = fmaxf(top, own[i]);
     }
-    u32 ahead = tile < last ? block.in_prefix(reach, tile + 1) : 0;
-    block.fetch(block.k, block.keys, table + first + TILE, ahead);
-    block.soften(TILE + div_up(columns, TILE) * TILE);
-    wait_copies<1>();
-    __syncthreads();
-    for (u32 r = 0; r < ROWS / 8; r++) {
-        float factor = block.rescale[threadIdx.x / 16 * (ROWS / 8) + r];
-        sums[r].weight *= factor;
-        for (u32 i = 0; i < DIM / 16; i++) {
-            sums[r].sums[i] *= factor;
-        }
+    for (u32 step = EACH / 2; step > 0; step /= 2) {
+        top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, step));
     }
-    block.add(sums, 0, n);
-    for (u32 column = 0; column < columns; column += TILE) {
-        __syncthreads();
-        block.fetch(block.v, block.values, drafted + column, least(TILE, columns - column));
-        wait_copies<0>();
-        __syncthreads();
-        block.add(sums, TILE + column, least(TILE, columns - column));
+#pragma unroll 4
+    for (u32 i = first; i < n; i += EACH) {
+        own[i] = top != MINUS_INFINITY ? expf(own[i] - top) : 0.0f;
     }
-    __syncthreads();
-}
-
-// Leaves one split's answers for `tree_attention_merge`.
-template <u32 DIM, u32 ROWS>
-DEVICE void leave(const Block<DIM, ROWS> &block, const Running<DIM / 16> (&sums)[ROWS / 8],
-                  float *partial, u32 split, u32 n_q, u32 group) {
-    for (u32 r = 0; r < ROWS / 8; r++) {
-        u32 mine = threadIdx.x / 16 * (ROWS / 8) + r, row = block.row_of[mine];
-        if (row == ALL_LANES) {
-            continue;
-        }
-        u64 place = ((u64)split * gridDim.x + row) * n_q + block.head * group + mine % group;
-        float *to = partial + place * (block.dim + 2);
-        for (u32 i = 0; i < DIM / 16; i++) {
-            if (block.col(i) < block.dim) {
-                to[block.col(i)] = sums[r].sums[i];
-            }
-        }
-        if (block.col(0) == 0) {
-            to[block.dim] = block.most[mine];
-            to[block.dim + 1] = sums[r].weight;
-        }
+    if (first == 0) {
+        block.most[row] = top;
     }
 }
 
-// Writes the answers of all splits together.
-template <u32 DIM, u32 ROWS>
-DEVICE void answer(const Block<DIM, ROWS> &block, const Running<DIM / 16> (&whole)[ROWS / 8],
-                   float *out, u32 out_stride, u32 group) {
-    for (u32 r = 0; r < ROWS / 8; r++) {
-        u32 mine = threadIdx.x / 16 * (ROWS / 8) + r, row = block.row_of[mine];
-        u32 head = block.head * group + mine % group;
-        for (u32 i = 0; i < DIM / 16; i++) {
-            if (row != ALL_LANES && block.col(i) < block.dim) {
-                float share = whole[r].sums[i] / whole[r].weight;
-                out[(u64)row * out_stride + head * block.dim + block.col(i)] = share;
+// Adds the values in `v` with the weights of columns `column + 0..n`, ascending. Columns behind the
+// last are hidden, up to the end of the chunk.
+template <class Block>
+DEVICE void add(const Block &block, const float *v, u32 column, u32 n,
+                Running<4> (&sums)[Block::MINE]) {
+    const float *weights = block.scores + block.own_row() * block.pitch + column;
+#pragma unroll(Block::MINE == 1 ? 2 : 1)
+    for (u32 key = 0; key < n; key += 4) {
+        float4 values[4], own[Block::MINE];
+#pragma unroll
+        for (u32 i = 0; i < 4; i++) {
+            values[i] = *(const float4 *)(v + (key + i) * Block::PITCH + block.own_col());
+        }
+#pragma unroll
+        for (u32 r = 0; r < Block::MINE; r++) {
+            own[r] = *(const float4 *)(weights + r * Block::ADDED * block.pitch + key);
+        }
+#pragma unroll
+        for (u32 i = 0; i < 4 * Block::MINE; i++) {
+            Running<4> &to = sums[i % Block::MINE];
+            float weight = part(own[i % Block::MINE], i / Block::MINE);
+            // Hidden values may be anything, NaN included.
+            if (weight != 0.0f) {
+                to.weight += weight;
+                for (u32 d = 0; d < 4; d++) {
+                    to.sums[d] = fmaf(weight, part(values[i / Block::MINE], d), to.sums[d]);
+                }
             }
         }
     }
 }
 
-template <u32 DIM, u32 ROWS>
-DEVICE void tree_attention(const u32 *live, const Staged &staged, const float *qkv, u32 qkv_stride,
-                           const float *keys, const float *values, float *out, u32 out_stride,
-                           float *partial, u32 n_q, u32 n_kv, u32 dim, float scale,
-                           u32 columns_max) {
-    constexpr u32 MINE = ROWS / 8;
+// Writes the sums of packed row `mine` over `weight`, and behind them, if there is room, the rest.
+template <class Block>
+DEVICE void write(const Block &block, u32 mine, const Running<4> &sums, float weight, float *to,
+                  u64 stride, u32 head_stride) {
+    u32 row = block.row_of[mine], col = block.own_col(), dim = block.dim;
+    to += row * stride + block.head_of[mine] * head_stride;
+    if (row == ALL_LANES) {
+        return;
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; i++) {
+        if (col + i < dim) {
+            to[col + i] = sums.sums[i] / weight;
+        }
+    }
+    if (col == 0 && head_stride > dim) {
+        to[dim] = sums.most;
+        to[dim + 1] = sums.weight;
+    }
+}
+
+template <class Block>
+DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 qkv_stride,
+                           float *out, u32 out_stride, float *partial, u32 n_q, u32 n_kv,
+                           float scale, u32 columns_max) {
     begin();
     if (pads(live)) {
         return;
     }
-    u32 group = n_q / n_kv, run = ROWS / group;
-    u32 first = blockIdx.x, seq = staged.seq_of[first];
+    const Staged &staged = block.staged;
+    u32 group = n_q / n_kv, run = Block::HEIGHT / group, first = blockIdx.x;
+    u32 seq = staged.seq_of[first];
+    u32 end = least(first + run, staged.row_start[seq + 1]), drafted = staged.drafted_start[seq];
     if ((first - staged.row_start[seq]) % run != 0) {
         return;
     }
-    u32 end = least(first + run, staged.row_start[seq + 1]), drafted = staged.drafted_start[seq];
-
-    Block<DIM, ROWS> block;
-    block.staged = staged;
-    block.keys = keys;
-    block.values = values;
-    block.dim = dim;
-    block.width = n_kv * dim;
-    block.head = blockIdx.y;
-    block.seq = seq;
+    block.table = staged.table + staged.table_start[seq];
+    block.drafted = staged.slot + drafted;
     // Parents come before children, so nobody here sees a column behind the last of these rows.
     block.columns = end > drafted ? end - drafted : 0;
+    block.unit = staged.unit(seq, gridDim.z);
     block.divide(columns_max);
-    Reach reach = block.take(qkv, qkv_stride, first, end, group);
+    block.take(first, end, group);
+    u32 tile = blockIdx.z * block.unit;
+    if (tile >= block.tiles) {
+        return;
+    }
+    constexpr u32 AHEAD = Block::RING - 1, MINE = Block::MINE;
+    Copies next = block.chunk(tile, 0);
+#pragma unroll 1
+    for (u32 i = 0; i < AHEAD; i++) {
+        Copies now = next;
+        next = block.chunk(now.tile, now.step + 1);
+        block.copy(now, i);
+    }
+    __syncthreads();
+    block.load_queries(qkv, qkv_stride);
 
-    u32 splits = div_up(reach.longest, SPLIT);
-    float most[MINE];
-    Running<DIM / 16> whole[MINE] = {};
-    for (u32 r = 0; r < MINE; r++) {
-        most[r] = MINUS_INFINITY;
-    }
-    for (u32 split = blockIdx.z; split < splits; split += gridDim.z) {
-        u32 tile = split * (SPLIT / TILE);
-        u32 last = least(tile + SPLIT / TILE, div_up(reach.longest, TILE)) - 1;
-        Running<DIM / 16> sums[MINE] = {};
-        for (u32 row = threadIdx.x; row < ROWS; row += THREADS) {
-            block.most[row] = MINUS_INFINITY;
+    Running<4> split[MINE], whole[MINE];
+    for (u32 turn = 0; tile < block.tiles;) {
+        u32 n = block.in_prefix(tile), m = block.in_tile(tile), chunks = div_up(m, CHUNK);
+        Running<4> sums[MINE];
+        for (u32 step = 0; step < 2 * chunks; step++) {
+            wait_copies<(int)AHEAD - 1>();
+            __syncthreads();
+            block.copy(next, (turn + AHEAD) % Block::RING);
+            next = block.chunk(next.tile, next.step + 1);
+            const float *chunk = block.ring + turn * CHUNK * block.PITCH;
+            turn = (turn + 1) % Block::RING;
+            if (step < chunks) {
+                block.score(chunk, step * CHUNK, scale, [&](u32 row, u32 i) {
+                    u32 prefix = block.prefix[row];
+                    return i < n ? tile * TILE + i < prefix
+                                 : i < m && block.row_of[row] != ALL_LANES &&
+                                       sees(staged, block.row_of[row], prefix, i - n, tile);
+                });
+                continue;
+            }
+            if (step == chunks) {
+                soften(block, chunks * CHUNK);
+                __syncthreads();
+            }
+            u32 column = (step - chunks) * CHUNK;
+            add(block, chunk, column, least(CHUNK, m - column), sums);
         }
-        const u32 *table = staged.table + staged.table_start[seq] + tile * TILE;
-        block.fetch(block.k, keys, table, block.in_prefix(reach, tile));
-        for (; tile <= last; tile++) {
-            attend_tile<DIM, ROWS>(block, reach, tile, last, scale, sums);
-        }
-        if (gridDim.z > 1) {
-            leave<DIM, ROWS>(block, sums, partial, split, n_q, group);
-        }
+        u32 following = block.after(tile), pitch = block.dim + 2;
+        float *left = partial + (u64)(tile / block.unit) * gridDim.x * n_q * pitch;
+        bool ends = (tile + 1) % block.unit == 0 || following >= block.tiles;
+#pragma unroll
         for (u32 r = 0; r < MINE; r++) {
-            merge(most[r], whole[r], block.most[threadIdx.x / 16 * MINE + r], sums[r]);
+            u32 mine = block.own_row() + r * Block::ADDED;
+            sums[r].most = block.most[mine];
+            merge(split[r], sums[r]);
+            if (ends) {
+                merge(whole[r], split[r]);
+                if (gridDim.z > 1) {
+                    write(block, mine, split[r], 1.0f, left, n_q * pitch, pitch);
+                } else if (following >= block.tiles) {
+                    write(block, mine, whole[r], whole[r].weight, out, out_stride, block.dim);
+                }
+                split[r] = {};
+            }
         }
-        __syncthreads();
-    }
-    if (gridDim.z == 1) {
-        answer<DIM, ROWS>(block, whole, out, out_stride, group);
+        tile = following;
     }
 }
 
-#define TREE_ATTENTION(name, DIM, ROWS)                                                            \
+#define TREE_ATTENTION(name, DIM, ROWS, LENGTH)                                                    \
     KERNEL(THREADS)                                                                                \
     name(const u32 *live, const u32 *seq_of, const u32 *row_start, const u32 *drafted_start,       \
          const u32 *prefix_len, const u32 *slot, const u32 *table_start, const u32 *table,         \
          const u64 *ancestors, u32 words, const float *qkv, u32 qkv_stride, const float *keys,     \
          const float *values, float *out, u32 out_stride, float *partial, u32 n_q, u32 n_kv,       \
          u32 dim, float scale, u32 columns_max) {                                                  \
-        Staged staged = {seq_of, row_start, drafted_start, prefix_len, slot,                       \
-                         table_start, table, ancestors, words};                                    \
-        tree_attention<DIM, ROWS>(live, staged, qkv, qkv_stride, keys, values, out, out_stride,    \
-                                  partial, n_q, n_kv, dim, scale, columns_max);                    \
+        Block<DIM, ROWS, LENGTH> block = {                                                         \
+            {seq_of, row_start, drafted_start, prefix_len, slot, table_start, table, ancestors,    \
+             words}, keys, values, dim, n_kv * dim, blockIdx.y};                                   \
+        tree_attention(block, live, qkv, qkv_stride, out, out_stride, partial, n_q, n_kv, scale,   \
+                       columns_max);                                                               \
     }
 
-TREE_ATTENTION(tree_attention_64_8, 64, 8)
-TREE_ATTENTION(tree_attention_64_32, 64, 32)
-TREE_ATTENTION(tree_attention_128_8, 128, 8)
-TREE_ATTENTION(tree_attention_128_32, 128, 32)
+TREE_ATTENTION(tree_attention_64_8, 64, 8, 4)
+TREE_ATTENTION(tree_attention_64_32, 64, 32, 4)
+TREE_ATTENTION(tree_attention_128_8, 128, 8, 4)
+TREE_ATTENTION(tree_attention_128_32, 128, 32, 3)
 
-// Merges the splits a row has, ascending. Grid (rows, n_q), 128 threads, one column each.
-KERNEL(128)
-tree_attention_merge(const u32 *live, const u32 *prefix_len, const u64 *ancestors, u32 words,
-                     const float *partial, float *out, u32 out_stride, u32 dim) {
-    u32 row = blockIdx.x, head = blockIdx.y, d = threadIdx.x;
+// Merges the units a row has. Grid (rows, n_q), 512 threads: as many splits as there is room for
+// beside one another, a thread for each column.
+KERNEL(512)
+tree_attention_merge(const u32 *live, const u32 *seq_of, const u32 *row_start,
+                     const u32 *drafted_start, const u32 *prefix_len, const u32 *table_start,
+                     const u64 *ancestors, u32 words, const float *partial, float *out,
+                     u32 out_stride, u32 dim, u32 shares) {
     begin();
-    if (pads(live) || d >= dim) {
+    if (pads(live)) {
         return;
     }
-    Staged staged = {};
-    staged.ancestors = ancestors;
-    staged.words = words;
-    u32 splits = div_up(prefix_len[row] + drafted_seen(staged, row), SPLIT);
-    float most = MINUS_INFINITY;
-    Running<1> whole = {};
-    for (u32 split = 0; split < splits; split++) {
-        u64 place = ((u64)split * gridDim.x + row) * gridDim.y + head;
-        const float *from = partial + place * (dim + 2);
-        Running<1> part = {from[dim + 1], {from[d]}};
-        merge(most, whole, from[dim], part);
+    Staged staged = {seq_of, row_start, drafted_start, prefix_len, 0, table_start, 0, ancestors,
+                     words};
+    u32 row = blockIdx.x, head = blockIdx.y, cols = dim <= 64 ? 64 : 128, beside = 512 / cols;
+    u32 d = threadIdx.x % cols, mine = threadIdx.x / cols;
+    u32 tiles = div_up(prefix_len[row] + seen_before(staged, row, words * 64), TILE);
+    u32 unit = staged.unit(seq_of[row], shares), units = div_up(tiles, unit);
+    u32 each = SPLIT / TILE / unit, apart = gridDim.x * gridDim.y * (dim + 2);
+    const float *from = partial + (row * gridDim.y + head) * (dim + 2);
+    Running<1> *splits = (Running<1> *)shared_memory(), whole;
+    for (u32 first = 0; first < units; first += beside * each) {
+        Running<1> parts[SPLIT / TILE], split;
+#pragma unroll
+        for (u32 i = 0; i < SPLIT / TILE; i++) {
+            u32 at = first + mine * each + i;
+            if (i < each && at < units && d < dim) {
+                const float *part = from + (u64)at * apart;
+                parts[i].sums[0] = part[d];
+                parts[i].most = part[dim];
+                parts[i].weight = part[dim + 1];
+            }
+        }
+#pragma unroll
+        for (u32 i = 0; i < SPLIT / TILE; i++) {
+            merge(split, parts[i]);
+        }
+        splits[threadIdx.x] = split;
+        __syncthreads();
+        for (u32 i = 0; i < beside; i++) {
+            merge(whole, splits[i * cols + d]);
+        }
+        __syncthreads();
     }
-    out[(u64)row * out_stride + head * dim + d] = whole.sums[0] / whole.weight;
+    if (mine == 0 && d < dim) {
+        out[(u64)row * out_stride + head * dim + d] = whole.sums[0] / whole.weight;
+    }
 }

@@ -8,10 +8,11 @@ use crate::staged::{Field, Staged};
 use echo_core::DeviceError;
 use echo_core::port::Heads;
 
-/// Keys of one tile.
-const TILE: usize = 32;
-/// Positions of one split; `cu/attention.h` has the same numbers.
+/// Positions of one tile, and of one split; `cu/attention.h` has the same numbers.
+const TILE: usize = 64;
 const SPLIT: usize = 512;
+/// Room for drafted columns is in multiples of this, the keys that are copied at a time.
+const CHUNK: usize = 32;
 /// Blocks that fill a large device four times. Beyond, sharing a row's splits gains nothing.
 const BLOCKS: usize = 528;
 /// Bytes of shared memory a block may have on every device of interest.
@@ -24,9 +25,9 @@ pub(crate) struct Attention {
     /// Fields of the stage that the kernels read, in their order, and words of an ancestor set.
     fields: [Arg; 8],
     set_words: usize,
-    /// Drafted rows of a sequence, and splits of a row, at most.
+    /// Drafted rows of a sequence, and positions of a row, at most.
     drafted_max: usize,
-    splits_max: usize,
+    seen_max: usize,
     heads: Heads,
     qkv: Rows,
     /// Addresses of keys and values.
@@ -71,7 +72,7 @@ impl Attention {
             set_words: limits.ancestor_words(),
             drafted_max: limits.tree_max,
             // A drafted row sees its ancestors beside the text.
-            splits_max: (limits.context_max + limits.tree_max).div_ceil(SPLIT),
+            seen_max: limits.context_max + limits.tree_max,
             heads,
             qkv,
             cache,
@@ -148,24 +149,29 @@ impl Attention {
         }
         let args = [
             live,
+            seq_of,
+            row_start,
+            drafted_start,
             prefix_len,
+            table_start,
             ancestors,
             set_words.into(),
             partial.into(),
             out.address.into(),
             out.stride.into(),
             heads.dim.into(),
+            shares.into(),
         ];
         let grid = [form.rows as u32, heads.n_q as u32, 1];
         each(Launch {
             entry: Entry { stem: "tree_attention", name: "tree_attention_merge" },
-            geometry: Geometry { grid, threads: 128, shared_bytes: 0 },
+            geometry: Geometry { grid, threads: 512, shared_bytes: 512 * 12 },
             args: args.into(),
         })
     }
 
     fn plan(&self, form: Form) -> Plan {
-        let (Heads { n_q, n_kv, dim }, group) = (self.heads, self.group());
+        let (n_kv, group) = (self.heads.n_kv, self.group());
         let columns = self.columns(form.rows);
         let wide = form.reach.wide && form.rows * group > 8;
         let small = group <= 8 && (!wide || self.shared_bytes(32, columns) > SHARED_MAX);
@@ -178,13 +184,23 @@ impl Attention {
         };
         // Narrow sequences mostly have one row each.
         let runs = if wide { form.rows.div_ceil(packed / group) } else { form.rows };
-        let partial_bytes = 4 * self.splits_max * form.rows * n_q * (dim + 2);
-        let shares = if form.reach.long && partial_bytes <= PARTIAL_BYTES {
-            BLOCKS.div_ceil(runs * n_kv).clamp(1, self.splits_max)
-        } else {
-            1
-        };
+        let shares = self.shares(runs * n_kv, form);
         Plan { name, shares, columns, shared_bytes: self.shared_bytes(packed, columns) }
+    }
+
+    /// Blocks that share the positions of a row, where there are `blocks` without sharing.
+    fn shares(&self, blocks: usize, form: Form) -> usize {
+        // Where no row has more than a split, one block for each tile, or the device is full.
+        let seen_max = if form.reach.long { self.seen_max } else { SPLIT + self.drafted_max };
+        let (seen_max, filled) = (seen_max.min(self.seen_max), 2 * blocks > BLOCKS);
+        if !form.reach.long && filled {
+            return 1;
+        }
+        let shares = BLOCKS.div_ceil(blocks).clamp(1, seen_max.div_ceil(TILE));
+        // A row leaves tiles if there is a block for each, else splits.
+        let units = shares.max(self.seen_max.div_ceil(SPLIT));
+        let left = 4 * units * form.rows * self.heads.n_q * (self.heads.dim + 2);
+        if left <= PARTIAL_BYTES { shares } else { 1 }
     }
 
     /// Query heads to a key head.
@@ -197,21 +213,24 @@ impl Attention {
         if self.heads.dim <= 64 { 64 } else { 128 }
     }
 
-    /// Room for drafted columns where a forward has `rows` rows, in whole tiles.
+    /// Room for drafted columns where a forward has `rows` rows, in whole chunks.
     fn columns(&self, rows: usize) -> usize {
-        self.drafted_max.min(rows).next_multiple_of(TILE)
+        self.drafted_max.min(rows).next_multiple_of(CHUNK)
     }
 
     /// Of a block with so many packed rows and drafted columns.
     fn shared_bytes(&self, packed: usize, columns: usize) -> usize {
-        4 * ((packed + 2 * TILE) * (self.width() + 4) + packed * (TILE + columns + 5))
+        // Wide blocks of wide heads have the shorter ring, else the scores of a tree had no room.
+        let chunks = if packed == 32 && self.width() == 128 { 3 } else { 4 };
+        let pitch = self.width() + 4;
+        4 * ((packed + chunks * CHUNK) * pitch + packed * (TILE + columns + 4 + 4))
     }
 }
 
 /// A way to divide the work.
 struct Plan {
     name: &'static str,
-    /// Blocks that share the splits of a row; 1 if each does all.
+    /// Blocks that share the tiles of a row; 1 if each does all.
     shares: usize,
     columns: usize,
     shared_bytes: usize,

@@ -13,7 +13,7 @@ use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
 
 /// Bytes that the partial answers of attention may take; beyond, a block does all splits itself.
-pub(crate) const PARTIAL_BYTES: usize = 64 << 20;
+pub(crate) const PARTIAL_BYTES: usize = 128 << 20;
 
 /// The operations of the port on a machine that runs CUDA C++.
 ///

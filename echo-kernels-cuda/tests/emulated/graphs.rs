@@ -52,8 +52,14 @@ fn what_padding_rows_write_is_found() {
         ("rms_norm", pads),
         // Writes keys and values of a slot that is somebody's.
         ("rope_store", pads),
-        ("tree_attention", pads),
-        ("tree_attention", ("if (pads(live) || d >= dim)", "if (d >= dim)")),
+        // The merge, whose list of arguments ends so.
+        (
+            "tree_attention",
+            (
+                "u32 shares) {\n    begin();\n    if (pads(live))",
+                "u32 shares) {\n    begin();\n    if (false)",
+            ),
+        ),
         ("linear", ("rows_live = *live", "rows_live = rows")),
         ("linear", ("if (pads(live) || col >= n)", "if (col >= n)")),
         ("add", pads),
@@ -74,7 +80,7 @@ fn a_launch_that_does_half_of_two_operations_is_found() {
 
 #[test]
 fn a_split_that_no_block_takes_is_found() {
-    let (stem, from, to) = ("tree_attention", "split += gridDim.z", "split += splits");
+    let (stem, from, to) = ("tree_attention", "tile / unit + gridDim.z", "tile / unit + tiles");
     let last = Rows::samples().len() - 1;
     assert_eq!(first_difference(Some(Bug { stem, from, to })), Some(last));
 }
