@@ -4,7 +4,7 @@
 
 #define THREADS 128u
 #define TILE 64u
-#define SPLIT 512u
+#define SPLIT 128u
 // Keys or values that are copied at a time: one for each lane to find the slot of.
 #define CHUNK WARP
 

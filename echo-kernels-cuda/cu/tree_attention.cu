@@ -12,8 +12,8 @@
 // numerics: tolerance 1e-9 NMSE, f32 throughout: keys and values are f32 and read once per block,
 //   so at the lengths that matter their bytes are the bound, not the products.
 // order: a score is four sums over columns d = 0..3 mod 4, added as (0 + 1) + (2 + 3). A tile is 64
-//   positions: one maximum, then weights and values summed ascending. Eight tiles are a split: they
-//   are merged ascending, from nothing, and so are the splits. Both are cut at absolute positions.
+//   positions: one maximum, then weights and values summed ascending. Two tiles are a split: they are
+//   merged ascending, from nothing, and so are the splits. Both are cut at absolute positions.
 //   The j-th key a row sees is at position j whether it comes from the prefix or from the tree, so
 //   for a tree column that place is counted per row, and a column that is hidden or belongs to
 //   another tile is skipped, not added as zero. A row's bits therefore know nothing of where its
@@ -210,8 +210,8 @@ TREE_ATTENTION(tree_attention_64_32, 64, 32, 4)
 TREE_ATTENTION(tree_attention_128_8, 128, 8, 4)
 TREE_ATTENTION(tree_attention_128_32, 128, 32, 3)
 
-// Merges the units a row has. Grid (rows, n_q), 512 threads: as many splits as there is room for
-// beside one another, a thread for each column.
+// Merges the units a row has. Grid (rows, n_q), 128 or 512 threads: one for each column, and beside
+// one another as many times the splits that a thread loads at once as there is room for.
 KERNEL(512)
 tree_attention_merge(const u32 *live, const u32 *seq_of, const u32 *row_start,
                      const u32 *drafted_start, const u32 *prefix_len, const u32 *table_start,
@@ -221,34 +221,39 @@ tree_attention_merge(const u32 *live, const u32 *seq_of, const u32 *row_start,
     if (pads(live)) {
         return;
     }
+    constexpr u32 LOADED = 4, TILES = SPLIT / TILE;
     Staged staged = {seq_of, row_start, drafted_start, prefix_len, 0, table_start, 0, ancestors,
                      words};
-    u32 row = blockIdx.x, head = blockIdx.y, cols = dim <= 64 ? 64 : 128, beside = 512 / cols;
-    u32 d = threadIdx.x % cols, mine = threadIdx.x / cols;
+    u32 row = blockIdx.x, head = blockIdx.y, cols = dim <= 64 ? 64 : 128;
+    u32 d = threadIdx.x % cols, mine = threadIdx.x / cols * LOADED, n = blockDim.x / cols * LOADED;
     u32 tiles = div_up(prefix_len[row] + seen_before(staged, row, words * 64), TILE);
-    u32 unit = staged.unit(seq_of[row], shares), units = div_up(tiles, unit);
-    u32 each = SPLIT / TILE / unit, apart = gridDim.x * gridDim.y * (dim + 2);
+    u32 unit = staged.unit(seq_of[row], shares), units = div_up(tiles, unit), each = TILES / unit;
+    u32 apart = gridDim.x * gridDim.y * (dim + 2);
     const float *from = partial + (row * gridDim.y + head) * (dim + 2);
     Running<1> *splits = (Running<1> *)shared_memory(), whole;
-    for (u32 first = 0; first < units; first += beside * each) {
-        Running<1> parts[SPLIT / TILE], split;
+    for (u32 first = 0; first < units; first += n * each) {
+        Running<1> parts[LOADED][TILES];
 #pragma unroll
-        for (u32 i = 0; i < SPLIT / TILE; i++) {
-            u32 at = first + mine * each + i;
-            if (i < each && at < units && d < dim) {
+        for (u32 i = 0; i < LOADED * TILES; i++) {
+            u32 at = first + (mine + i / TILES) * each + i % TILES;
+            if (i % TILES < each && at < units && d < dim) {
                 const float *part = from + (u64)at * apart;
-                parts[i].sums[0] = part[d];
-                parts[i].most = part[dim];
-                parts[i].weight = part[dim + 1];
+                parts[i / TILES][i % TILES].sums[0] = part[d];
+                parts[i / TILES][i % TILES].most = part[dim];
+                parts[i / TILES][i % TILES].weight = part[dim + 1];
             }
         }
 #pragma unroll
-        for (u32 i = 0; i < SPLIT / TILE; i++) {
-            merge(split, parts[i]);
+        for (u32 s = 0; s < LOADED; s++) {
+            Running<1> split;
+#pragma unroll
+            for (u32 i = 0; i < TILES; i++) {
+                merge(split, parts[s][i]);
+            }
+            splits[(mine + s) * cols + d] = split;
         }
-        splits[threadIdx.x] = split;
         __syncthreads();
-        for (u32 i = 0; i < beside; i++) {
+        for (u32 i = 0; i < n; i++) {
             merge(whole, splits[i * cols + d]);
         }
         __syncthreads();

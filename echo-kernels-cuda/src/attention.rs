@@ -10,7 +10,9 @@ use echo_core::port::Heads;
 
 /// Positions of one tile, and of one split; `cu/attention.h` has the same numbers.
 const TILE: usize = 64;
-const SPLIT: usize = 512;
+const SPLIT: usize = 128;
+/// Splits that a thread of the merge loads at once.
+const LOADED: u32 = 4;
 /// Room for drafted columns is in multiples of this, the keys that are copied at a time.
 const CHUNK: usize = 32;
 /// Blocks that fill a large device four times. Beyond, sharing a row's splits gains nothing.
@@ -163,9 +165,10 @@ impl Attention {
             shares.into(),
         ];
         let grid = [form.rows as u32, heads.n_q as u32, 1];
+        let threads = if form.rows * heads.n_q <= BLOCKS { 512 } else { 128 };
         each(Launch {
             entry: Entry { stem: "tree_attention", name: "tree_attention_merge" },
-            geometry: Geometry { grid, threads: 512, shared_bytes: 512 * 12 },
+            geometry: Geometry { grid, threads, shared_bytes: threads * LOADED * 12 },
             args: args.into(),
         })
     }

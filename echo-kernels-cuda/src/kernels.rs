@@ -2,7 +2,6 @@
 
 use crate::driver::Driver;
 use crate::graphs::Graphs;
-use crate::linear;
 use crate::memory::{Memory, Scratch};
 use crate::queue::Queue;
 use crate::sampling::Sampler;
@@ -40,8 +39,6 @@ pub(crate) struct State {
     /// Answers of `topk_logprob`, on the device and here.
     pub(crate) best: Scratch,
     pub(crate) best_host: Vec<u32>,
-    /// Most `slices * rows of the weight` of any linear layer.
-    sliced_max: usize,
 }
 
 impl CudaKernels {
@@ -66,7 +63,12 @@ impl CudaKernels {
 impl State {
     /// Room for the slices of every linear layer at the most rows of every stage.
     fn reserve_slices(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
-        let bytes = 4 * linear::sliced_rows(self.queue.rows_most(0)) * self.sliced_max;
+        let rows = self.queue.rows_most(0);
+        let sliced = |matrix: &Matrix| {
+            let parts = matrix.parts.iter();
+            parts.map(|part| part.sliced_bytes(matrix.cols, rows)).max().unwrap_or(0)
+        };
+        let bytes = self.memory.weights.iter().map(sliced).max().unwrap_or(0);
         self.slices.reserve(driver, bytes, "slices of linear layers; lower rows_max")?;
         Ok(())
     }
@@ -104,7 +106,6 @@ impl Device for CudaKernels {
             driver.write(address, &records)?;
             let part =
                 Part { dtype: run[0].dtype, address, rows: run.iter().map(|t| t.rows).sum() };
-            state.sliced_max = state.sliced_max.max(part.slices(matrix.cols) * part.rows);
             matrix.parts.push(part);
         }
         state.memory.weights.push(matrix);

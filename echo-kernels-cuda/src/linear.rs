@@ -8,26 +8,32 @@ use crate::weight::{Matrix, Part, RECORD_COLS, RECORD_ROWS};
 use echo_core::DeviceError;
 use echo_core::tensor::DType;
 
-/// Slices that columns are cut into where tiles alone do not fill a large device, and the tiles that
-/// do. Constants: the device at hand must not choose an order.
+/// Slices that columns are cut into where tiles alone do not fill a large device evenly, and the
+/// tiles that do. Constants: the device at hand must not choose an order.
 const SLICES: usize = 8;
-const TILES_MANY: usize = 1024;
+const TILES_MANY: usize = 4096;
 /// Warps of a block.
 const WARPS: usize = 8;
-/// Rows of x beyond which a block does all slices: there is work enough without sharing them.
+/// Blocks that fill a large device, rows of x and records of columns: with so many of the first two,
+/// or no more of the last, a block of several rows does all slices itself.
+const BLOCKS: usize = 132;
 const SHARED_ROWS: usize = 192;
+const STEPS_FEW: usize = 16;
 /// Bytes of a part of one row of x in shared memory, which holds it twice, and of its pad.
 const X_BYTES: usize = 128;
 const PAD_BYTES: usize = 64;
 
-/// Rows that slices are left of at most, where a launch has blocks for `rows`.
-pub(crate) fn sliced_rows(rows: usize) -> usize {
-    rows.min(SHARED_ROWS)
-}
-
 impl Part {
     fn tiles(&self) -> usize {
         self.rows.div_ceil(RECORD_ROWS)
+    }
+
+    /// Bytes of the slices that are left, where launches have blocks for up to `rows` rows.
+    pub(crate) fn sliced_bytes(&self, cols: usize, rows: usize) -> usize {
+        if self.tiles().div_ceil(WARPS) >= BLOCKS || self.slices(cols) == 1 {
+            return 0;
+        }
+        4 * self.slices(cols) * rows.min(SHARED_ROWS) * self.rows
     }
 
     /// Slices of the sum over `cols` columns: a function of the weight's shape alone.
@@ -66,12 +72,8 @@ pub(crate) fn push(
     let mut address = out.address;
     for part in &matrix.parts {
         let (cols, slices) = (matrix.cols, part.slices(matrix.cols));
-        let sliced = if slices > 1 {
-            let bytes = 4 * slices * sliced_rows(queue.rows_most(rows)) * part.rows;
-            scratch.reserve(driver, bytes, "slices of a linear layer")?
-        } else {
-            0
-        };
+        let bytes = part.sliced_bytes(cols, queue.rows_most(rows));
+        let sliced = scratch.reserve(driver, bytes, "slices of a linear layer")?;
         let product = Product {
             live: queue.live(driver)?,
             dtype: part.dtype,
@@ -96,31 +98,36 @@ impl Product {
         rows: usize,
         each: &mut dyn FnMut(Launch) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
-        let Product { live, weight, n, cols, x, out, slices, sliced, .. } = *self;
+        let Product { live, weight, n, cols, slices, sliced, .. } = *self;
+        let (from, to) = (self.x, self.out);
         let (names, tiles) = (names(self.dtype), n.div_ceil(RECORD_ROWS));
         let rings = WARPS * names.ring_bytes;
         let fits = names.linear.iter().find(|(most, _)| rows <= *most);
         let &(most, name) = fits.unwrap_or(&names.linear[names.linear.len() - 1]);
-        let is_shared = slices > 1 && most > NARROW && rows <= SHARED_ROWS;
+        // Blocks of the same weights run side by side, so that they read them once.
+        let [x, y] = [rows.div_ceil(most), tiles.div_ceil(WARPS)];
+        let is_shared = slices > 1
+            && most > NARROW
+            && x * y < BLOCKS
+            && rows <= SHARED_ROWS
+            && cols.div_ceil(RECORD_COLS) > STEPS_FEW;
         let (grid, shared_bytes) = if most == NARROW {
             ([1, tiles.div_ceil(WARPS / slices), 1], rings)
         } else {
             let x_bytes = 2 * most * (names.parts * X_BYTES + PAD_BYTES);
-            let shares = if is_shared { slices } else { 1 };
-            // Blocks of the same weights run side by side, so that they read them once.
-            ([rows.div_ceil(most), tiles.div_ceil(WARPS), shares], x_bytes + rings)
+            ([x, y, if is_shared { slices } else { 1 }], x_bytes + rings)
         };
         let geometry = Geometry {
             grid: grid.map(|blocks| blocks as u32),
             threads: 32 * WARPS as u32,
             shared_bytes: shared_bytes as u32,
         };
-        let (address, stride) = if is_shared { (sliced, n) } else { (out.address, out.stride) };
+        let (address, stride) = if is_shared { (sliced, n) } else { (to.address, to.stride) };
         let args = [
             live,
             weight.into(),
-            x.address.into(),
-            x.stride.into(),
+            from.address.into(),
+            from.stride.into(),
             address.into(),
             stride.into(),
             rows.into(),
@@ -139,8 +146,8 @@ impl Product {
             slices.into(),
             rows.into(),
             n.into(),
-            out.address.into(),
-            out.stride.into(),
+            to.address.into(),
+            to.stride.into(),
         ];
         let entry = Entry { stem: "linear", name: "linear_merge" };
         let geometry = Geometry { grid, threads: 256, shared_bytes: 0 };

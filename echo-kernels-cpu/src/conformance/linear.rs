@@ -41,7 +41,11 @@ pub(super) fn check(suite: &mut Suite<'_>) {
     let v = part(DType::Q6K, 5, &mut random);
     one(suite, &*kernels, 6, &[&q, &k, &v], QUANTISED, &mut random);
     for dtype in DTYPES {
-        for cols in [256, 768] {
+        let name = format!("{dtype}, 33 x 768");
+        suite.pure(&name, ROWS_MAX, &|kernels| prepare(kernels, dtype, 768, ROWS_MAX));
+    }
+    for dtype in [DType::F32, DType::Q4_1] {
+        for cols in [256, 1280] {
             let name = format!("{dtype}, 33 x {cols}");
             suite.pure(&name, ROWS_MAX, &|kernels| prepare(kernels, dtype, cols, ROWS_MAX));
         }

@@ -6,8 +6,8 @@ use echo_core::{DeviceError, Limits, PackedView};
 use echo_kernels_cuda::CudaKernels;
 
 const HEADS: Heads = Heads { n_q: 4, n_kv: 2, dim: 16 };
-/// Enough columns that a product is cut into slices.
-const HIDDEN: usize = 512;
+/// Enough columns that blocks share the slices of a product.
+const HIDDEN: usize = 1088;
 const FFN: usize = 40;
 const VOCAB: usize = 50;
 /// Rows of every matrix: more than the largest tier, so that what a padding row writes is seen.
