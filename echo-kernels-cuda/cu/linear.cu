@@ -19,8 +19,9 @@
 //   through a ring of records that each warp fills ahead with cp.async, from before the launch
 //   ahead has ended. No ldmatrix: records are in fragment order, and columns are permuted within 32
 //   alike in both operands, so a lane's fragments are neighbouring words.
-//   _8: grid (1, ceil(n / 16 / (8 / slices))). The 8 warps of a block share the slices of 8 / slices
-//     tiles and need no barrier before they add them; x goes straight to registers.
+//   _8, _16: grid (1, ceil(n / 16 / (8 / slices))). The 8 warps of a block share the slices of
+//     8 / slices tiles and need no barrier before they add them; x goes straight to registers. _16
+//     is for weights so small that reading x for every tile costs little.
 //   _32, _64: grid (ceil(rows / ROWS), ceil(n / 128), 1 or slices). A warp has a tile of the weight
 //     for all rows of the block, one slice or all in turn; x is shared.
 // shared: 8 rings; _32, _64 before them: x as bf16, double-buffered, per row 128 bytes a part and a
@@ -29,8 +30,21 @@
 
 DEVICE u32 bound(u32 steps, u32 slice, u32 slices) { return steps * slice / slices; }
 
-// Up to 8 rows.
-template <int FORMAT>
+// Writes this lane's sums of a tile of the weight, whose first row is `first_col`.
+template <u32 TILES>
+DEVICE void leave(const float (&total)[TILES][4], float *out, u32 out_stride, u32 rows,
+                  u32 first_col, u32 n) {
+#pragma unroll
+    for (u32 i = 0; i < TILES * 4; i++) {
+        u32 row = i / 4 * 8 + lane() % 4 * 2 + i % 2, col = first_col + lane() / 4 + i % 4 / 2 * 8;
+        if (row < rows && col < n) {
+            out[(u64)row * out_stride + col] = total[i / 4][i % 4];
+        }
+    }
+}
+
+// Few rows: TILES times 8.
+template <int FORMAT, u32 TILES>
 DEVICE void narrow(const u32 *live, const u8 *weight, const float *x, u32 x_stride, float *out,
                    u32 out_stride, u32 rows_most, u32 n, u32 cols, u32 slices) {
     constexpr u32 PARTS = parts<FORMAT>();
@@ -45,44 +59,57 @@ DEVICE void narrow(const u32 *live, const u8 *weight, const float *x, u32 x_stri
     await_inputs();
     release_next();
 
-    bool used = lane() / 4 < rows, whole = are_whole(x, x_stride);
-    const float *row = x + (u64)(lane() / 4) * x_stride;
-    Columns<PARTS> columns;
-    columns.load(row, used && begin < end, begin, cols, whole);
-    float total[1][4] = {};
+    bool whole = are_whole(x, x_stride);
+    Columns<PARTS> columns[TILES];
+    auto load = [&](u32 step) {
+#pragma unroll
+        for (u32 t = 0; t < TILES; t++) {
+            u32 row = t * 8 + lane() / 4;
+            const float *from = x + (u64)row * x_stride;
+            columns[t].load(from, row < rows && step < end, step, cols, whole);
+        }
+    };
+    load(begin);
+    float total[TILES][4] = {};
     for (u32 step = begin; step < end; step++) {
-        uint4 right[2][PARTS];
-        columns.pack(right);
-        columns.load(row, used && step + 1 < end, step + 1, cols, whole);
+        uint4 right[TILES][2][PARTS];
+#pragma unroll
+        for (u32 t = 0; t < TILES; t++) {
+            columns[t].pack(right[t]);
+        }
+        load(step + 1);
         ring.wait();
         // The record is there; whatever the step before read may be overwritten.
         __syncwarp();
         ring.fetch(step + ring.LENGTH - 1);
-        auto of = [&](u32, u32 chunk, u32 part) { return right[chunk][part]; };
-        multiply<FORMAT, 1>(ring.at(step), of, total);
+        auto of = [&](u32 t, u32 chunk, u32 part) { return right[t][chunk][part]; };
+        multiply<FORMAT, TILES>(ring.at(step), of, total);
     }
     if (slices > 1) {
         wait_copies<0>();
         __syncthreads();
-        float4 *sums = (float4 *)shared_memory();
-        sums[threadIdx.x] = {total[0][0], total[0][1], total[0][2], total[0][3]};
-        __syncthreads();
-        for (u32 i = 0; i < 4; i++) {
-            total[0][i] = 0.0f;
+        float4 *sums = (float4 *)shared_memory() + threadIdx.x;
+#pragma unroll
+        for (u32 t = 0; t < TILES; t++) {
+            sums[t * THREADS] = {total[t][0], total[t][1], total[t][2], total[t][3]};
         }
-        for (u32 s = 0; slice == 0 && s < slices; s++) {
-            float4 sum = sums[threadIdx.x + s * WARP];
-            total[0][0] += sum.x;
-            total[0][1] += sum.y;
-            total[0][2] += sum.z;
-            total[0][3] += sum.w;
+        __syncthreads();
+#pragma unroll
+        for (u32 t = 0; t < TILES; t++) {
+            float4 whole_sum = {0.0f, 0.0f, 0.0f, 0.0f};
+            for (u32 s = 0; slice == 0 && s < slices; s++) {
+                float4 sum = sums[t * THREADS + s * WARP];
+                whole_sum = {whole_sum.x + sum.x, whole_sum.y + sum.y, whole_sum.z + sum.z,
+                             whole_sum.w + sum.w};
+            }
+            total[t][0] = whole_sum.x;
+            total[t][1] = whole_sum.y;
+            total[t][2] = whole_sum.z;
+            total[t][3] = whole_sum.w;
         }
     }
-    for (u32 i = 0; slice == 0 && i < 4; i++) {
-        u32 to = lane() % 4 * 2 + i % 2, col = tile * RECORD_ROWS + lane() / 4 + i / 2 * 8;
-        if (to < rows && col < n) {
-            out[(u64)to * out_stride + col] = total[0][i];
-        }
+    if (slice == 0) {
+        leave<TILES>(total, out, out_stride, rows, tile * RECORD_ROWS, n);
     }
 }
 
@@ -145,16 +172,8 @@ DEVICE void wide(const u32 *live, const u8 *weight, const float *x, u32 x_stride
         slice_end = bound(steps, ++slice + 1, slices);
     }
 
-    out += (u64)blockIdx.z * rows * n;
-    for (u32 t = 0; t < TILES; t++) {
-        for (u32 i = 0; i < 4; i++) {
-            u32 row = t * 8 + lane() % 4 * 2 + i % 2;
-            u32 col = tile * RECORD_ROWS + lane() / 4 + i / 2 * 8;
-            if (row < rows_here && col < n) {
-                out[(u64)(first_row + row) * out_stride + col] = total[t][i];
-            }
-        }
-    }
+    out += (u64)blockIdx.z * rows * n + (u64)first_row * out_stride;
+    leave<TILES>(total, out, out_stride, rows_here, tile * RECORD_ROWS, n);
 }
 
 #define LINEAR(KERNEL, name, ...)                                                                  \
@@ -165,7 +184,8 @@ DEVICE void wide(const u32 *live, const u8 *weight, const float *x, u32 x_stride
     }
 
 #define LINEARS(name, FORMAT)                                                                      \
-    LINEAR(KERNEL_TWICE, linear_##name##_8, narrow<FORMAT>)                                        \
+    LINEAR(KERNEL_TWICE, linear_##name##_8, narrow<FORMAT, 1>)                                     \
+    LINEAR(KERNEL_TWICE, linear_##name##_16, narrow<FORMAT, 2>)                                    \
     LINEAR(KERNEL_TWICE, linear_##name##_32, wide<FORMAT, 32>)
 
 LINEARS(f32, FORMAT_F32)

@@ -11,7 +11,7 @@ use echo_core::DeviceError;
 
 /// Rows that graphs are captured for. Larger forwards are launched one by one for the rows they
 /// have: these are chunks of prompts, and the device has work for longer than the host takes.
-pub const TIERS: [usize; 13] = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+pub const TIERS: [usize; 15] = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// The least tier of at least `rows` rows.
 pub(crate) fn tier(rows: usize) -> Option<usize> {

@@ -102,16 +102,18 @@ impl Product {
         let (from, to) = (self.x, self.out);
         let (names, tiles) = (names(self.dtype), n.div_ceil(RECORD_ROWS));
         let rings = WARPS * names.ring_bytes;
-        let fits = names.linear.iter().find(|(most, _)| rows <= *most);
-        let &(most, name) = fits.unwrap_or(&names.linear[names.linear.len() - 1]);
+        let is_small = n * cols <= SMALL;
+        let mut kinds = names.linear.iter().filter(|(most, _)| is_small || *most != NARROW_MOST);
+        let fits = kinds.clone().find(|(most, _)| rows <= *most).or_else(|| kinds.next_back());
+        let &(most, name) = fits.expect("every type has kernels");
         // Blocks of the same weights run side by side, so that they read them once.
         let [x, y] = [rows.div_ceil(most), tiles.div_ceil(WARPS)];
         let is_shared = slices > 1
-            && most > NARROW
+            && most > NARROW_MOST
             && x * y < BLOCKS
             && rows <= SHARED_ROWS
             && cols.div_ceil(RECORD_COLS) > STEPS_FEW;
-        let (grid, shared_bytes) = if most == NARROW {
+        let (grid, shared_bytes) = if most <= NARROW_MOST {
             ([1, tiles.div_ceil(WARPS / slices), 1], rings)
         } else {
             let x_bytes = 2 * most * (names.parts * X_BYTES + PAD_BYTES);
@@ -171,15 +173,18 @@ struct Names {
     parts: usize,
 }
 
-/// Rows of the kernels whose blocks cut columns into slices themselves.
-const NARROW: usize = 8;
+/// Most rows of the kernels whose blocks share slices themselves, for small weights alone.
+const NARROW_MOST: usize = 16;
+/// Elements of a small weight: it is read from a cache, and x for each of its tiles, too.
+const SMALL: usize = 1 << 22;
 
 /// The names for a type; `$more` are those for 64 rows.
 macro_rules! names {
     ($stored:literal, $ring_bytes:expr, $parts:literal $(, $more:literal)?) => {
         Names {
             linear: &[
-                (NARROW, concat!("linear_", $stored, "_8")),
+                (8, concat!("linear_", $stored, "_8")),
+                (NARROW_MOST, concat!("linear_", $stored, "_16")),
                 (32, concat!("linear_", $stored, "_32")),
                 $(($more, concat!("linear_", $stored, "_64")),)?
             ],

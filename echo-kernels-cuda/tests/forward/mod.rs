@@ -11,7 +11,7 @@ const HIDDEN: usize = 1088;
 const FFN: usize = 40;
 const VOCAB: usize = 50;
 /// Rows of every matrix: more than the largest tier, so that what a padding row writes is seen.
-const ROWS: usize = 320;
+const ROWS: usize = 576;
 
 /// What stages allow, but for their rows.
 pub(crate) const LIMITS: Limits = Limits {
