@@ -26,6 +26,11 @@ const BYTES_MAX: u64 = 64 << 20;
 pub(crate) fn run(flags: &BundleGpu) -> Outcome {
     let out = root().join(&flags.out);
     let programs = out.join("echo");
+    // Images of sources that have changed since would be carried for nothing.
+    let images = programs.join("cubins");
+    if images.exists() {
+        fs::remove_dir_all(&images)?;
+    }
     fs::create_dir_all(&programs)?;
     // Before the builds: the tree may change while they run.
     let commit = commit();
@@ -36,7 +41,7 @@ pub(crate) fn run(flags: &BundleGpu) -> Outcome {
         let _ = Command::new("strip").arg(&to).stderr(Stdio::null()).status();
     }
     let mut cubins = cargo(&["run", "--release", "--package", "echo-kernels-cuda"]);
-    cubins.args(["--example", "cubins", "--"]).arg(programs.join("cubins")).args(ARCHS);
+    cubins.args(["--example", "cubins", "--"]).arg(images).args(ARCHS);
     run_command(cubins.envs(nvrtc::environment()?))?;
     write_script(&out)?;
     fs::write(out.join("commit.txt"), commit)?;

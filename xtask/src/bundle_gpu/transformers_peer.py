@@ -26,6 +26,8 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     folder, name = str(model_file.parent), model_file.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16)
     model = model.to(device).eval()
     turns = [json.loads(line)["turns"][0] for line in questions.read_text().splitlines()]
