@@ -8,8 +8,8 @@
 //              the slices of a row, f32[slices, rows, n] for `linear_merge`
 //
 // numerics: tensor cores take bf16. BF16 and quantised weights: x is rounded to bf16, and so is a
-//   quantised weight (2^-9, less than its own step); tolerance 1e-5 NMSE. F32 and F16 weights: x and
-//   the weight go in as sums of two bf16, which keeps 16 bits of each; tolerance 1e-10.
+//   quantised weight (2^-9, less than its own step); tolerance 1e-5 NMSE. F32 and F16 weights: x
+//   and the weight go in as sums of two bf16, which keeps 16 bits of each; tolerance 1e-10.
 // order: columns are cut into `slices`, a function of [n, cols] alone; the columns of a slice are
 //   summed ascending, in the tensor core, and the slices are added to zero ascending. A row's bits
 //   know nothing of the other rows, of the kernel that had it, or of what shares the slices.

@@ -65,7 +65,8 @@ rms_norm(const u32 *live, const float *x, u32 x_stride, const float *weight, u32
     }
     const float *from = x + (u64)blockIdx.x * x_stride + blockIdx.y * group;
     float *to = out + (u64)blockIdx.x * out_stride + blockIdx.y * group;
-    norm(from, weight, group, eps, to, [&](u32 quad) { return load_quad(from, group, quad, 0.0f); });
+    auto take = [&](u32 quad) { return load_quad(from, group, quad, 0.0f); };
+    norm(from, weight, group, eps, to, take);
 }
 
 // `add` of x into a residual stream and `rms_norm` of the whole row of the stream, which takes the

@@ -12,8 +12,8 @@
 // numerics: tolerance 1e-9 NMSE, f32 throughout: keys and values are f32 and read once per block,
 //   so at the lengths that matter their bytes are the bound, not the products.
 // order: a score is four sums over columns d = 0..3 mod 4, added as (0 + 1) + (2 + 3). A tile is 64
-//   positions: one maximum, then weights and values summed ascending. Two tiles are a split: they are
-//   merged ascending, from nothing, and so are the splits. Both are cut at absolute positions.
+//   positions: one maximum, then weights and values summed ascending. Two tiles are a split: they
+//   are merged ascending, from nothing, and so are the splits. Both are cut at absolute positions.
 //   The j-th key a row sees is at position j whether it comes from the prefix or from the tree, so
 //   for a tree column that place is counted per row, and a column that is hidden or belongs to
 //   another tile is skipped, not added as zero. A row's bits therefore know nothing of where its
@@ -29,81 +29,7 @@
 // shared: q, a ring of LENGTH chunks (rows of DIM + 4 floats, which spreads them over banks),
 //   scores f32[ROWS, 64 + columns + 4]. A chunk is 32 keys or values. Those of all tiles, keys
 //   before values, pass through the ring ahead of the products: a block waits for memory once.
-#include "attention.h"
-
-// Scores of `n` columns to weights relative to the row's maximum; all threads, some for each row.
-template <class Block> DEVICE void soften(const Block &block, u32 n) {
-    constexpr u32 EACH = THREADS / Block::HEIGHT;
-    u32 row = threadIdx.x / EACH, first = threadIdx.x % EACH;
-    float *own = block.scores + row * block.pitch, top = MINUS_INFINITY;
-#pragma unroll 4
-    for (u32 i = first; i < n; i += EACH) {
-        top = fmaxf(top, own[i]);
-    }
-    for (u32 step = EACH / 2; step > 0; step /= 2) {
-        top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, step));
-    }
-#pragma unroll 4
-    for (u32 i = first; i < n; i += EACH) {
-        own[i] = top != MINUS_INFINITY ? expf(own[i] - top) : 0.0f;
-    }
-    if (first == 0) {
-        block.most[row] = top;
-    }
-}
-
-// Adds the values in `v` with the weights of columns `column + 0..n`, ascending. Columns behind the
-// last are hidden, up to the end of the chunk.
-template <class Block>
-DEVICE void add(const Block &block, const float *v, u32 column, u32 n,
-                Running<4> (&sums)[Block::MINE]) {
-    const float *weights = block.scores + block.own_row() * block.pitch + column;
-#pragma unroll(Block::MINE == 1 ? 2 : 1)
-    for (u32 key = 0; key < n; key += 4) {
-        float4 values[4], own[Block::MINE];
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) {
-            values[i] = *(const float4 *)(v + (key + i) * Block::PITCH + block.own_col());
-        }
-#pragma unroll
-        for (u32 r = 0; r < Block::MINE; r++) {
-            own[r] = *(const float4 *)(weights + r * Block::ADDED * block.pitch + key);
-        }
-#pragma unroll
-        for (u32 i = 0; i < 4 * Block::MINE; i++) {
-            Running<4> &to = sums[i % Block::MINE];
-            float weight = part(own[i % Block::MINE], i / Block::MINE);
-            // Hidden values may be anything, NaN included.
-            if (weight != 0.0f) {
-                to.weight += weight;
-                for (u32 d = 0; d < 4; d++) {
-                    to.sums[d] = fmaf(weight, part(values[i / Block::MINE], d), to.sums[d]);
-                }
-            }
-        }
-    }
-}
-
-// Writes the sums of packed row `mine` over `weight`, and behind them, if there is room, the rest.
-template <class Block>
-DEVICE void write(const Block &block, u32 mine, const Running<4> &sums, float weight, float *to,
-                  u64 stride, u32 head_stride) {
-    u32 row = block.row_of[mine], col = block.own_col(), dim = block.dim;
-    to += row * stride + block.head_of[mine] * head_stride;
-    if (row == ALL_LANES) {
-        return;
-    }
-#pragma unroll
-    for (u32 i = 0; i < 4; i++) {
-        if (col + i < dim) {
-            to[col + i] = sums.sums[i] / weight;
-        }
-    }
-    if (col == 0 && head_stride > dim) {
-        to[dim] = sums.most;
-        to[dim + 1] = sums.weight;
-    }
-}
+#include "attention_sums.h"
 
 template <class Block>
 DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 qkv_stride,
@@ -169,25 +95,7 @@ DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 
             u32 column = (step - chunks) * CHUNK;
             add(block, chunk, column, least(CHUNK, m - column), sums);
         }
-        u32 following = block.after(tile), pitch = block.dim + 2;
-        float *left = partial + (u64)(tile / block.unit) * gridDim.x * n_q * pitch;
-        bool ends = (tile + 1) % block.unit == 0 || following >= block.tiles;
-#pragma unroll
-        for (u32 r = 0; r < MINE; r++) {
-            u32 mine = block.own_row() + r * Block::ADDED;
-            sums[r].most = block.most[mine];
-            merge(split[r], sums[r]);
-            if (ends) {
-                merge(whole[r], split[r]);
-                if (gridDim.z > 1) {
-                    write(block, mine, split[r], 1.0f, left, n_q * pitch, pitch);
-                } else if (following >= block.tiles) {
-                    write(block, mine, whole[r], whole[r].weight, out, out_stride, block.dim);
-                }
-                split[r] = {};
-            }
-        }
-        tile = following;
+        tile = close(block, tile, sums, split, whole, partial, n_q, out, out_stride);
     }
 }
 

@@ -14,8 +14,8 @@ const SLICES: usize = 8;
 const TILES_MANY: usize = 4096;
 /// Warps of a block.
 const WARPS: usize = 8;
-/// Blocks that fill a large device, rows of x and records of columns: with so many of the first two,
-/// or no more of the last, a block of several rows does all slices itself.
+/// Blocks that fill a large device, rows of x and records of columns: with so many of the first
+/// two, or no more of the last, a block of several rows does all slices itself.
 const BLOCKS: usize = 132;
 const SHARED_ROWS: usize = 192;
 const STEPS_FEW: usize = 16;

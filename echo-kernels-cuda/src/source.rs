@@ -103,6 +103,7 @@ pub const SOURCES: &[Source] = &[
 /// Name and text of the headers that the sources include.
 pub const HEADERS: &[(&str, &str)] = &[
     ("attention.h", include_str!("../cu/attention.h")),
+    ("attention_sums.h", include_str!("../cu/attention_sums.h")),
     ("echo_cuda.h", include_str!("../cu/echo_cuda.h")),
     ("linear.h", include_str!("../cu/linear.h")),
     ("select.h", include_str!("../cu/select.h")),
