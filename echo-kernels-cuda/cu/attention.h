@@ -71,15 +71,6 @@ DEVICE void multiply_add(float4 &sum, float4 x, float4 y) {
 
 DEVICE float part(float4 of, u32 i) { return i == 0 ? of.x : i == 1 ? of.y : i == 2 ? of.z : of.w; }
 
-// The largest of the warp, the same in every lane.
-DEVICE u32 warp_largest(u32 value) {
-    for (u32 step = WARP / 2; step > 0; step /= 2) {
-        u32 other = __shfl_xor_sync(ALL_LANES, value, step);
-        value = other > value ? other : value;
-    }
-    return value;
-}
-
 // A chunk to be copied: the `step`-th of its tile, keys first, then values; `slot` is this lane's.
 struct Copies {
     u32 tile, step, slot;
@@ -127,10 +118,10 @@ template <u32 DIM, u32 ROWS, u32 LENGTH> struct Block {
             head_of[at] = head * group + at % group;
             prefix[at] = before;
         }
-        tiles = div_up(warp_largest(seen), TILE);
-        prefix_max = warp_largest(before);
+        tiles = div_up(warp_max(seen), TILE);
+        prefix_max = warp_max(before);
         // The least, and none if there is none.
-        tree_begin = ~warp_largest(seen > before ? ~before : 0);
+        tree_begin = ~warp_max(seen > before ? ~before : 0u);
     }
 
     // Loads the queries, all at once: a store that came between would make loads wait.

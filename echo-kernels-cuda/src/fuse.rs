@@ -1,7 +1,8 @@
 //! Neighbouring operations that one launch does.
 //!
 //! A small model's step waits longer for launches to follow each other than for what they do. What
-//! is joined here gives the same bits as apart: where operations are launched one by one, they are.
+//! is joined here gives the same bits as apart, as they are without graphs and above the largest
+//! tier.
 
 use crate::driver::{Entry, Launch};
 use crate::op::Op;

@@ -13,13 +13,13 @@ use echo_core::{DType, DeviceError, TensorView};
 /// Activations may be rounded to 8 bits per block of 32 where weights are quantised.
 const QUANTISED: Class = Class::Close { nmse: 1e-3, worst: 5e-2 };
 /// Activations may be rounded to the type of the weights.
-const BRAIN: Class = Class::Close { nmse: 1e-5, worst: 5e-3 };
+const BF16: Class = Class::Close { nmse: 1e-5, worst: 5e-3 };
 const FLOAT: Class = Class::Close { nmse: 1e-10, worst: 1e-5 };
 
 fn class(dtype: DType) -> Class {
     match dtype {
         DType::F32 | DType::F16 => FLOAT,
-        DType::BF16 => BRAIN,
+        DType::BF16 => BF16,
         DType::Q4_0 | DType::Q4_1 | DType::Q8_0 | DType::Q4K | DType::Q6K => QUANTISED,
     }
 }

@@ -13,7 +13,7 @@
 #
 #   part           what it shows                                                    at most
 #   machine        device, driver, clocks, commit of the bundle
-#   conformance    every operation against its reference, and row purity              100 s
+#   conformance    every operation against its reference, and row purity               80 s
 #   episodes       tiny models, plain against drafted under every policy, to the bit   40 s
 #   memcheck       conformance under compute-sanitizer, where it is found              80 s
 #   racecheck      likewise, for races in shared memory, of the quicker kernels        60 s
@@ -87,7 +87,7 @@ export -f machine cublas
 export here
 
 part machine 30 bash -c machine
-part conformance 100 "$here/echo/conformance" --test-threads=1 --nocapture
+part conformance 80 "$here/echo/conformance" --test-threads=1 --nocapture
 part episodes 40 "$here/echo/episodes" --test-threads=1 --nocapture on_a_device
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null); then
     part memcheck 80 "$sanitizer" --tool memcheck --error-exitcode 9 \
