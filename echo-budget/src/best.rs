@@ -54,6 +54,23 @@ fn count(costs: &[u32], bar: u32) -> usize {
     costs.iter().map(|&cost| u32::from(cost <= bar)).sum::<u32>() as usize
 }
 
+/// The greatest of `scores`, none of which is NaN; −∞ of none. Four at a time, since a comparison
+/// that waits for the one before it costs most of what levels of a dozen nodes take.
+pub(crate) fn greatest(scores: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let (fours, rest) = scores.as_chunks::<4>();
+    let mut best = [f32::NEG_INFINITY; 4];
+    for four in fours {
+        best = std::array::from_fn(|i| greater(best[i], four[i]));
+    }
+    best.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, greater)
+}
+
+/// How many of `scores` reach `bar`.
+pub(crate) fn reaching(scores: &[f32], bar: f32) -> usize {
+    scores.iter().map(|&score| u32::from(score >= bar)).sum::<u32>() as usize
+}
+
 /// The least `k` of `keys`, in no order; the others follow them.
 pub(crate) fn winners(keys: &mut [u64], k: usize) -> &[u64] {
     let k = k.min(keys.len());

@@ -41,6 +41,7 @@ pub mod echo;
 pub mod ema;
 pub mod exact;
 pub mod fair;
+mod families;
 pub mod goodput;
 pub mod opt_tree;
 mod ranking;

@@ -16,8 +16,9 @@
 //! source does. At zero load it is the rerank of a shallower tree; at overload the batch's best
 //! paths share what is left.
 
-use crate::best::winners;
-use crate::ranking::{Level, OUT, Ranking, cost, node, score};
+use crate::best::{greatest, reaching, winners};
+use crate::families::Families;
+use crate::ranking::{OUT, Ranking, cost, keys_of, node, score};
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 use std::cell::RefCell;
 
@@ -39,58 +40,80 @@ pub struct DeltaError(pub f32);
 /// Levels while they pay, then the best `n`. See the module.
 #[derive(Clone, Debug)]
 pub struct OptTree {
-    params: OptTreeParams,
+    cut: Cut,
+    ranking: Ranking,
     scratch: Scratch,
-    /// Whether the last level of a root's sequence that counts was met.
-    ended: Vec<bool>,
     /// The gate's.
     looking: RefCell<Scratch>,
 }
 
+/// The parameters, with `ln δ`.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    n: usize,
+    delta: f32,
+    ln_delta: f32,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Scratch {
-    ranking: Ranking,
-    /// Keys of one sequence that lost their places.
+    families: Families,
+    /// Keys of one sequence, and those of them that lost their places.
+    keys: Vec<u64>,
     lost: Vec<u64>,
+}
+
+impl Scratch {
+    fn read(&mut self, tree: SuperTreeView<'_>) {
+        self.families.clear(tree.roots());
+        self.families.find(tree, tree.levels() - 1);
+    }
 }
 
 impl OptTree {
     /// Refuses a `delta` below 0 or not finite.
-    pub fn new(params: OptTreeParams) -> Result<Self, DeltaError> {
-        if !(params.delta.is_finite() && params.delta >= 0.0) {
-            return Err(DeltaError(params.delta));
+    pub fn new(OptTreeParams { n, delta }: OptTreeParams) -> Result<Self, DeltaError> {
+        if !(delta.is_finite() && delta >= 0.0) {
+            return Err(DeltaError(delta));
         }
-        let (scratch, looking) = (Scratch::default(), RefCell::default());
-        Ok(OptTree { params, scratch, ended: Vec::new(), looking })
+        let cut = Cut { n, delta, ln_delta: delta.ln() };
+        let (ranking, scratch, looking) = Default::default();
+        Ok(OptTree { cut, ranking, scratch, looking })
     }
 }
 
-impl OptTreeParams {
-    /// Whether a level raises the expected length by more than `delta`. All above it must be in the
-    /// running.
+impl Cut {
+    /// Whether the best node of level `depth` alone is worth more than `delta` above the one it
+    /// takes the place of. The levels above it then grow, too: their best nodes are no worse, and
+    /// have fewer before them.
+    fn grows_surely(
+        self,
+        tree: SuperTreeView<'_>,
+        families: &Families,
+        depth: usize,
+        root: usize,
+    ) -> bool {
+        let best = greatest(&tree.score[families.of(depth, root)]);
+        let above = || (1..depth).map(|depth| &tree.score[families.of(depth, root)]);
+        let before = |bar| above().map(|scores| reaching(scores, bar)).sum::<usize>();
+        best > self.ln_delta
+            && (above().map(<[f32]>::len).sum::<usize>() < self.n
+                || before((best.exp() - self.delta).ln()) < self.n)
+    }
+
+    /// Whether level `depth` raises the expected length by more than `delta`.
     fn grows(
         self,
         tree: SuperTreeView<'_>,
-        Level { ranking, depth, root, nodes }: Level<'_>,
-        lost: &mut Vec<u64>,
+        Scratch { families, keys, lost }: &mut Scratch,
+        depth: usize,
+        root: usize,
     ) -> bool {
-        let scores = |depth| &tree.score[ranking.family(tree, depth, root)];
-        let above = (1..depth).map(scores);
-        // The best new node alone may be worth more than the one it takes the place of.
-        let best = scores(depth).iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
-        let surplus = best.exp() - self.delta;
-        if surplus > 0.0 {
-            if above.clone().map(<[f32]>::len).sum::<usize>() < self.n {
-                return true;
-            }
-            let bar = surplus.ln();
-            let ahead = above.map(|scores| scores.iter().filter(|&&score| score >= bar).count());
-            if ahead.sum::<usize>() < self.n {
-                return true;
-            }
+        self.grows_surely(tree, families, depth, root) || {
+            keys.clear();
+            (1..=depth).for_each(|depth| keys.extend(keys_of(tree, families.of(depth, root))));
+            growth(keys, families.of(depth, root).start, self.n, lost) > self.delta
         }
-        let keys = ranking.gather(tree, root, depth);
-        growth(keys, nodes.start, self.n, lost) > self.delta
     }
 }
 
@@ -115,14 +138,11 @@ impl Gate for OptTree {
 
     fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
         let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
-        let Scratch { ranking, lost } = &mut *self.looking.borrow_mut();
-        ranking.read(tree);
-        ranking.index(tree, depth);
-        for (seq, nodes) in frontier.seqs() {
-            let root = ranking.root_of(seq);
-            let level = Level { ranking, depth, root, nodes: nodes.clone() };
-            if !self.params.grows(tree, level, lost) {
-                nodes.for_each(|n| keep.narrow(n - first, 0));
+        let scratch = &mut *self.looking.borrow_mut();
+        scratch.read(tree);
+        for root in 0..tree.roots() {
+            if !self.cut.grows(tree, scratch, depth, root) {
+                scratch.families.of(depth, root).for_each(|n| keep.narrow(n - first, 0));
             }
         }
     }
@@ -130,25 +150,27 @@ impl Gate for OptTree {
 
 impl Solver for OptTree {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
-        let n = self.params.n.min(budget.tree_max);
+        let n = self.cut.n.min(budget.tree_max);
         let free = budget.rows.saturating_sub(tree.roots());
         if free == 0 || n == 0 {
             return;
         }
-        let params = OptTreeParams { n, ..self.params };
-        let Scratch { ranking, lost } = &mut self.scratch;
-        self.ended.clear();
-        self.ended.resize(tree.roots(), false);
-        let ended = &mut self.ended;
+        let cut = Cut { n, ..self.cut };
+        let OptTree { ranking, scratch, .. } = self;
         ranking.read(tree);
-        ranking.thin_out(tree, |level| {
-            let root = level.root;
-            if ended[root] {
-                level.ranking.costs()[level.nodes].fill(OUT);
-            } else {
-                ended[root] = !params.grows(tree, level, lost);
+        scratch.read(tree);
+        for root in 0..tree.roots() {
+            let is_there = |&depth: &usize| !scratch.families.of(depth, root).is_empty();
+            let deepest = (1..tree.levels()).take_while(is_there).last().unwrap_or(0);
+            let counts =
+                deepest < 2 || cut.grows_surely(tree, &scratch.families, deepest - 1, root);
+            if !counts {
+                let last = (1..deepest).find(|&depth| !cut.grows(tree, scratch, depth, root));
+                for depth in last.unwrap_or(deepest) + 1..=deepest {
+                    ranking.costs()[scratch.families.of(depth, root)].fill(OUT);
+                }
             }
-        });
+        }
         for &key in &*ranking.best_within(tree, free, |_| n) {
             plan.keep(node(key));
         }

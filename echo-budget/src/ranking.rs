@@ -9,6 +9,7 @@
 //! every node is a plain loop over one array, which compilers turn into vectors.
 
 use crate::best::{best_of, winners};
+use crate::families::Families;
 use echo_core::SuperTreeView;
 use std::ops::Range;
 
@@ -25,9 +26,7 @@ pub(crate) struct Ranking {
     sample: Vec<u32>,
     /// Keys of one sequence.
     family: Vec<u64>,
-    /// First node of each root's sequence in each level from 1 on, as far as was asked for,
-    /// `[levels - 1, roots]`.
-    starts: Vec<u32>,
+    families: Families,
     /// How many chosen keys each sequence owns, by root.
     owned: Vec<u32>,
     /// Which root a place in the batch has.
@@ -59,6 +58,11 @@ pub(crate) fn key(cost: u32, node: usize) -> u64 {
     u64::from(cost) << 32 | node as u64
 }
 
+/// The keys of `nodes`.
+pub(crate) fn keys_of(tree: SuperTreeView<'_>, nodes: Range<usize>) -> impl Iterator<Item = u64> {
+    nodes.clone().zip(&tree.score[nodes]).map(|(n, &score)| key(cost_of(score), n))
+}
+
 impl Ranking {
     /// Takes the costs of `tree`; everything but the roots is in the running.
     pub(crate) fn read(&mut self, tree: SuperTreeView<'_>) {
@@ -69,7 +73,7 @@ impl Ranking {
         self.cost.extend(tree.score[roots..].iter().map(|&score| cost_of(score)));
         self.root_of.clear();
         self.root_of.resize(tree.seq[..roots].last().map_or(0, |&seq| seq as usize + 1), 0);
-        self.starts.clear();
+        self.families.clear(roots);
         for (root, &seq) in tree.seq[..roots].iter().enumerate() {
             self.root_of[seq as usize] = root as u32;
         }
@@ -105,18 +109,6 @@ impl Ranking {
     /// Takes `node` out of the running.
     pub(crate) fn take_out(&mut self, node: usize) {
         self.cost[node] = OUT;
-    }
-
-    /// Calls `thin` with each level of each sequence, level by level, to take nodes out of the
-    /// running.
-    pub(crate) fn thin_out(&mut self, tree: SuperTreeView<'_>, mut thin: impl FnMut(Level<'_>)) {
-        self.index(tree, tree.levels() - 1);
-        for depth in 1..tree.levels() {
-            for root in 0..tree.roots() {
-                let nodes = self.family(tree, depth, root);
-                thin(Level { ranking: self, depth, root, nodes });
-            }
-        }
     }
 
     /// The best `k` keys in the running of which each sequence owns at most `most(root)`, in no
@@ -163,7 +155,7 @@ impl Ranking {
         for root in 0..tree.roots() {
             let most = most(root);
             if self.owned[root] as usize > most {
-                self.gather(tree, root, tree.levels() - 1);
+                self.gather(tree, root);
                 let n = winners(&mut self.family, most).len();
                 self.family[n..].iter().for_each(|&loser| self.cost[node(loser)] = OUT);
             }
@@ -178,66 +170,22 @@ impl Ranking {
     ) -> &mut [u64] {
         self.chosen.clear();
         for root in 0..tree.roots() {
-            self.gather(tree, root, tree.levels() - 1);
+            self.gather(tree, root);
             self.chosen.extend_from_slice(winners(&mut self.family, most(root)));
         }
         &mut self.chosen
     }
 
-    /// The keys in the running of the sequence of `root`, down to level `depth`.
-    pub(crate) fn gather(
-        &mut self,
-        tree: SuperTreeView<'_>,
-        root: usize,
-        depth: usize,
-    ) -> &mut [u64] {
-        self.index(tree, depth);
+    /// Leaves in `family` the keys in the running of the sequence of `root`.
+    fn gather(&mut self, tree: SuperTreeView<'_>, root: usize) {
+        self.families.find(tree, tree.levels() - 1);
         self.family.clear();
-        for depth in 1..=depth {
-            let nodes = self.family(tree, depth, root);
+        for depth in 1..tree.levels() {
+            let nodes = self.families.of(depth, root);
             let keys = self.cost[nodes.clone()].iter().zip(nodes).map(|(&cost, n)| key(cost, n));
             self.family.extend(keys.filter(|&key| cost(key) != OUT));
         }
-        &mut self.family
     }
-
-    /// Finds the sequences in levels 1 to `depth`, where that was not done before.
-    pub(crate) fn index(&mut self, tree: SuperTreeView<'_>, depth: usize) {
-        let roots = tree.roots();
-        while roots > 0 && self.starts.len() < depth * roots {
-            let depth = self.starts.len() / roots + 1;
-            let families = tree.families_of(depth, 0..roots);
-            self.starts.extend(families.map(|nodes| nodes.start as u32));
-        }
-    }
-
-    /// The nodes of one level of the sequence of `root`; the level must be indexed.
-    pub(crate) fn family(
-        &self,
-        tree: SuperTreeView<'_>,
-        depth: usize,
-        root: usize,
-    ) -> Range<usize> {
-        let at = (depth - 1) * tree.roots() + root;
-        let end = if root + 1 < tree.roots() {
-            self.starts[at + 1] as usize
-        } else {
-            tree.level(depth).end
-        };
-        self.starts[at] as usize..end
-    }
-}
-
-/// One level of one sequence, about to be thinned out.
-pub(crate) struct Level<'a> {
-    /// What takes nodes out of the running.
-    pub(crate) ranking: &'a mut Ranking,
-    /// From 1 on.
-    pub(crate) depth: usize,
-    /// The sequence.
-    pub(crate) root: usize,
-    /// Its nodes in this level.
-    pub(crate) nodes: Range<usize>,
 }
 
 #[cfg(test)]

@@ -17,9 +17,12 @@
 //!
 //! At zero load each sequence gets its tree; at overload the batch's best paths share what is left.
 
-use crate::ranking::{Level, OUT, Ranking, node};
-use crate::width::Width;
+use crate::best::{greatest, reaching, winners};
+use crate::families::Families;
+use crate::ranking::{OUT, Ranking, key, node};
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// Size of a tree, and how much less likely a node may be than its level's best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,14 +42,15 @@ pub struct RatioError(pub f32);
 /// Whatever is nearly as likely as the level's best. See the module.
 #[derive(Clone, Debug)]
 pub struct Talon {
-    params: TalonParams,
+    /// Places of a tree, and `ln μ`.
+    n: usize,
+    ln_mu: f32,
     ranking: Ranking,
-    /// Nodes that each sequence's tree may still take, by root.
-    room: Vec<usize>,
-    /// Whether it took all there were so far, by root.
-    is_whole: Vec<bool>,
-    /// Candidates of one sequence at one depth.
+    families: Families,
+    /// Nodes of one level that ask for more places than there are.
     asked: Vec<u64>,
+    /// The gate's.
+    looking: RefCell<Families>,
 }
 
 impl Talon {
@@ -55,25 +59,56 @@ impl Talon {
         if !(0.0..=1.0).contains(&params.mu) {
             return Err(RatioError(params.mu));
         }
-        Ok(Talon {
-            params,
-            ranking: Ranking::default(),
-            room: Vec::new(),
-            is_whole: Vec::new(),
-            asked: Vec::new(),
-        })
+        let (ranking, families, asked, looking) = Default::default();
+        Ok(Talon { n: params.n, ln_mu: params.mu.ln(), ranking, families, asked, looking })
     }
 }
 
-/// Sequences that the gate looks at in one walk.
-const AT_ONCE: usize = 64;
+/// The score from which on a node is in the tree, by the best of its level. The first level always
+/// is.
+fn bar(ln_mu: f32, depth: usize, best: f32) -> f32 {
+    if depth <= 1 { f32::NEG_INFINITY } else { best + ln_mu }
+}
 
 impl Talon {
-    /// The score from which on a node is in the tree, by the scores of its level. The first level
-    /// always is.
-    fn bar(&self, depth: usize, scores: &[f32]) -> f32 {
-        let best = || scores.iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
-        if depth <= 1 { f32::NEG_INFINITY } else { best() + self.params.mu.ln() }
+    /// Takes the nodes of one level out of the running that don't reach its bar or find no place,
+    /// and returns how many stay.
+    fn thin(
+        &mut self,
+        tree: SuperTreeView<'_>,
+        depth: usize,
+        nodes: Range<usize>,
+        places: usize,
+    ) -> usize {
+        let Talon { ln_mu, ranking, asked, .. } = self;
+        let (above, own) = ranking.costs()[..nodes.end].split_at_mut(nodes.start);
+        if places == 0 {
+            own.fill(OUT);
+            return 0;
+        }
+        let (parents, scores) = (&tree.parent[nodes.clone()], &tree.score[nodes]);
+        // Below what is not in the tree nothing is.
+        let is_orphan = |parent: u32| depth > 1 && above[parent as usize] == OUT;
+        let in_tree = || scores.iter().zip(parents).filter(|&(_, &parent)| !is_orphan(parent));
+        let mut best = greatest(scores);
+        if !in_tree().any(|(&score, _)| score == best) {
+            best = in_tree().fold(f32::NEG_INFINITY, |best, (&score, _)| best.max(score));
+        }
+        let bar = bar(*ln_mu, depth, best);
+        let mut n = 0;
+        for ((cost, &parent), &score) in own.iter_mut().zip(parents).zip(scores) {
+            let is_out = score < bar || is_orphan(parent);
+            *cost |= if is_out { OUT } else { 0 };
+            n += usize::from(!is_out);
+        }
+        let taken = places.min(n);
+        if taken < n {
+            asked.clear();
+            asked.extend(own.iter().enumerate().map(|(n, &cost)| key(cost, n)));
+            winners(asked, taken);
+            asked[taken..].iter().for_each(|&loser| own[node(loser)] = OUT);
+        }
+        taken
     }
 }
 
@@ -83,23 +118,22 @@ impl Gate for Talon {
     }
 
     fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
-        let (tree, first) = (frontier.tree, frontier.nodes().start);
-        for from in (0..tree.roots()).step_by(AT_ONCE) {
-            let roots = from..tree.roots().min(from + AT_ONCE);
-            let mut sizes = [0; AT_ONCE];
-            for depth in 1..=frontier.depth() {
-                for (size, nodes) in sizes.iter_mut().zip(tree.families_of(depth, roots.clone())) {
-                    let bar = self.bar(depth, &tree.score[nodes.clone()]);
-                    *size += tree.score[nodes].iter().filter(|&&score| score >= bar).count();
-                }
-            }
-            let families = tree.families_of(frontier.depth(), roots);
-            for (size, nodes) in sizes.into_iter().zip(families) {
-                let bar = self.bar(frontier.depth(), &tree.score[nodes.clone()]);
-                for n in nodes {
-                    if size >= self.params.n || tree.score[n] < bar {
-                        keep.narrow(n - first, 0);
-                    }
+        let (tree, depth, first) = (frontier.tree, frontier.depth(), frontier.nodes().start);
+        let families = &mut *self.looking.borrow_mut();
+        families.clear(tree.roots());
+        families.find(tree, depth);
+        for root in 0..tree.roots() {
+            let scores = |depth| &tree.score[families.of(depth, root)];
+            let bar = |depth| bar(self.ln_mu, depth, greatest(scores(depth)));
+            let size = |depth| reaching(scores(depth), bar(depth));
+            let (nodes, own_bar) = (families.of(depth, root), bar(depth));
+            let own = reaching(scores(depth), own_bar);
+            let drafted = (1..depth).map(|depth| families.of(depth, root).len());
+            let is_full = own + drafted.sum::<usize>() >= self.n
+                && own + (1..depth).map(size).sum::<usize>() >= self.n;
+            if is_full || own < nodes.len() {
+                for n in nodes.filter(|&n| is_full || tree.score[n] < own_bar) {
+                    keep.narrow(n - first, 0);
                 }
             }
         }
@@ -108,34 +142,16 @@ impl Gate for Talon {
 
 impl Solver for Talon {
     fn choose(&mut self, tree: SuperTreeView<'_>, budget: Budget<'_>, plan: &mut Plan) {
-        let TalonParams { n, mu } = self.params;
-        let roots = tree.roots();
-        let free = budget.rows.saturating_sub(roots);
+        let free = budget.rows.saturating_sub(tree.roots());
         self.ranking.read(tree);
-        self.room.clear();
-        self.room.resize(roots, n.min(budget.tree_max));
-        self.is_whole.clear();
-        self.is_whole.resize(roots, true);
-        let (rooms, is_whole, asked) = (&mut self.room, &mut self.is_whole, &mut self.asked);
-        self.ranking.thin_out(tree, |Level { ranking, depth, root, nodes }| {
-            let (costs, room, is_whole) = (ranking.costs(), &mut rooms[root], &mut is_whole[root]);
-            if *room == 0 {
-                return costs[nodes].fill(OUT);
+        self.families.clear(tree.roots());
+        self.families.find(tree, tree.levels() - 1);
+        for root in 0..tree.roots() {
+            let mut places = self.n.min(budget.tree_max);
+            for depth in 1..tree.levels() {
+                places -= self.thin(tree, depth, self.families.of(depth, root), places);
             }
-            // Below what is not in the tree nothing is.
-            if !*is_whole {
-                for n in nodes.clone() {
-                    if costs[tree.parent[n] as usize] == OUT {
-                        costs[n] = OUT;
-                    }
-                }
-            }
-            let most = *room;
-            let width = if depth == 1 { Width::Most(most) } else { Width::Ratio { mu, most } };
-            let taken = width.thin(costs, nodes.clone(), asked);
-            *room -= taken;
-            *is_whole &= taken == nodes.len();
-        });
+        }
         for &key in &*self.ranking.best_within(tree, free, |_| usize::MAX) {
             plan.keep(node(key));
         }
@@ -171,6 +187,19 @@ mod tests {
               7 -1 *
                 8 -1.5 *
                 9 -1.75 *";
+        check(9, 0.5, 99, text);
+    }
+
+    #[test]
+    fn whoever_has_no_place_sets_no_bar() {
+        let text = "
+            seq 0: 1 *
+              2 -0.25 *
+                3 -0.5 *
+                  5 -6 *
+                  6 -6.5 *
+                4 -4
+                  7 -4.1";
         check(9, 0.5, 99, text);
     }
 

@@ -1,8 +1,6 @@
 //! How many nodes of one level a sequence takes.
 
-use crate::best::winners;
-use crate::ranking::{OUT, cost, key, node};
-use std::ops::Range;
+use crate::ranking::cost;
 
 /// How many nodes a sequence takes at one depth. The ECHO paper doesn't say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,38 +32,5 @@ impl Width {
                 keys.iter().filter(|&&key| score(key) <= bar).count().min(most)
             }
         }
-    }
-
-    /// Takes the nodes of one level that are not wanted out of the running, and returns how many
-    /// stay. `asked` is scratch.
-    pub(crate) fn thin(
-        self,
-        costs: &mut [u32],
-        level: Range<usize>,
-        asked: &mut Vec<u64>,
-    ) -> usize {
-        let nodes = &mut costs[level.clone()];
-        let best = nodes.iter().fold(OUT, |best, &cost| best.min(cost));
-        if best == OUT {
-            return 0;
-        }
-        let (bar, most) = match self {
-            Width::One => (OUT - 1, 1),
-            Width::Most(k) => (OUT - 1, k),
-            Width::Ratio { mu, most } => ((f32::from_bits(best) - mu.ln()).to_bits(), most),
-        };
-        let mut n = 0;
-        for cost in &mut *nodes {
-            let stays = *cost <= bar;
-            n += u32::from(stays);
-            *cost = if stays { *cost } else { OUT };
-        }
-        if n as usize > most {
-            asked.clear();
-            asked.extend(nodes.iter().zip(level).map(|(&cost, n)| key(cost, n)));
-            winners(asked, most);
-            asked[most..].iter().for_each(|&loser| costs[node(loser)] = OUT);
-        }
-        most.min(n as usize)
     }
 }
