@@ -82,9 +82,13 @@ impl Talon {
     ) -> usize {
         let Talon { ln_mu, ranking, asked, .. } = self;
         let (above, own) = ranking.costs()[..nodes.end].split_at_mut(nodes.start);
-        if places == 0 {
-            own.fill(OUT);
-            return 0;
+        match places {
+            0 => {
+                own.fill(OUT);
+                return 0;
+            }
+            _ if depth == 1 && own.len() <= places => return own.len(),
+            _ => {}
         }
         let (parents, scores) = (&tree.parent[nodes.clone()], &tree.score[nodes]);
         // Below what is not in the tree nothing is.

@@ -33,9 +33,11 @@ const SPARSE: &str = "sparse:1=0.05,4=0.001";
 pub(crate) struct Host {
     solver: &'static str,
     seqs: usize,
-    /// The gate at every depth it looks at, and the solver.
-    policy: Percentiles,
-    /// With opening each level, and laying the plan out as rows.
+    /// The gate, all its looks of a step together.
+    gate: Percentiles,
+    /// The solver's plan.
+    plan: Percentiles,
+    /// Both, with opening each level and laying the plan out as rows.
     with_engine: Percentiles,
 }
 
@@ -59,10 +61,10 @@ pub(crate) fn measure() -> Vec<Host> {
         let mut scene = Scene::new(seqs);
         for (name, gate) in POLICIES {
             let (gate, mut solver) = policy(gate, name, &limits(seqs));
-            let mut run = || scene.run(gate.as_ref(), solver.as_mut());
-            let (policy, with_engine) = (0..RUNS).map(|_| run()).unzip();
-            let (policy, with_engine) = (Percentiles::of(policy), Percentiles::of(with_engine));
-            all.push(Host { solver: name, seqs, policy, with_engine });
+            let us: Vec<_> = (0..RUNS).map(|_| scene.run(gate.as_ref(), solver.as_mut())).collect();
+            let [gate, plan, with_engine] =
+                [0, 1, 2].map(|i| Percentiles::of(us.iter().map(|us| us[i]).collect()));
+            all.push(Host { solver: name, seqs, gate, plan, with_engine });
         }
     }
     all
@@ -142,25 +144,25 @@ impl Scene {
         }
     }
 
-    /// Microseconds of the gate's looks and one plan, and of that with opening the levels and one
+    /// Microseconds of the gate's looks, of one plan, and of both with opening the levels and one
     /// pack.
-    fn run(&mut self, gate: &dyn Gate, solver: &mut dyn Solver) -> (f64, f64) {
+    fn run(&mut self, gate: &dyn Gate, solver: &mut dyn Solver) -> [f64; 3] {
         let tree = self.tree.view();
         let start = Instant::now();
-        let mut policy = Duration::ZERO;
+        let mut looks = Duration::ZERO;
         for depth in 0..tree.levels() - 1 {
             let frontier = tree.up_to(depth).frontier();
             open(frontier, 4, 4, &self.depth_cap, &mut self.keep);
             if gate.looks_at(depth) {
                 let asked = Instant::now();
                 gate.narrow(frontier, self.budget.load, &mut self.keep);
-                policy += asked.elapsed();
+                looks += asked.elapsed();
             }
         }
         self.plan.reset(tree.len(), tree.roots());
         let asked = Instant::now();
         solver.choose(tree, self.budget, &mut self.plan);
-        policy += asked.elapsed();
+        let plan = asked.elapsed();
         self.packed.begin(tree);
         let mut used = 0;
         for seq in 0..tree.roots() as u32 {
@@ -174,25 +176,26 @@ impl Scene {
             };
             used += self.packed.push_seq(tree, &self.plan, rows);
         }
-        let us = [policy, start.elapsed()].map(|time| time.as_secs_f64() * 1e6);
+        let us = [looks, plan, start.elapsed()].map(|time| time.as_secs_f64() * 1e6);
         assert_eq!(check_plan(tree, &self.budget, &self.plan), Ok(()), "checked before it counts");
-        us.into()
+        us
     }
 }
 
 /// Prints the times.
 pub(crate) fn print(host: &[Host]) {
     println!(
-        "\nhost: gate and solver, and with opening levels and pack, {CANDIDATES} candidates per \
-         request\n"
+        "\nhost: gate, solver, and both with opening levels and pack, in us, {CANDIDATES} \
+         candidates per request\n"
     );
     let cells = |h: &Host| {
         let names = [h.solver.to_owned(), h.seqs.to_string()];
-        let times = [h.policy, h.with_engine].map(|of| [of.p50_us, of.p99_us]);
+        let times = [h.gate, h.plan, h.with_engine].map(|of| [of.p50_us, of.p99_us]);
         names.into_iter().chain(times.concat().iter().map(|us| format!("{us:.1}"))).collect()
     };
     let rows = host.iter().map(cells).collect::<Vec<_>>();
-    let head = ["solver", "requests", "p50 µs", "p99 µs", "with engine p50", "p99 µs"];
+    let head =
+        ["solver", "requests", "gate p50", "p99", "solver p50", "p99", "with engine p50", "p99"];
     table::print(&head, &rows);
 }
 
