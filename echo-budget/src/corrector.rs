@@ -3,8 +3,10 @@
 //! A forward's time over the table's, `ln ρ(rows) = g + s(rows)`, has two parts: `g`, how fast the
 //! machine is at all, which no choice depends on, and the shape `s`, which rows have become dearer
 //! than others. What a step leaves unexplained moves `g` by a tenth and the points of `s` beside
-//! its row count by a twentieth. A draft pass has its own part in the place of `s`. Nothing above
-//! `RESIDUAL_MAX` is believed of one step, so a preempted forward moves them by a few percent.
+//! its row count by a twentieth, less what all of the last steps left unexplained alike: a machine
+//! that slows down while it runs one number of rows must not make a few rows more look cheap. A
+//! draft pass has its own part in the place of `s`. Nothing above `RESIDUAL_MAX` is believed of one
+//! step, so a preempted forward moves them by a few percent.
 //!
 //! The chance of a drafted token is followed by counting: `(accepted + k) / (promised + k)`, both
 //! decaying by the tokens promised.
@@ -54,6 +56,8 @@ pub struct Corrector {
     params: CorrectorParams,
     /// `g`.
     pace: f64,
+    /// What the last steps left unexplained, on average.
+    common: f64,
     /// `s` at the points of [`Correction`].
     shape: [f64; Correction::POINTS],
     draft: f64,
@@ -72,6 +76,7 @@ impl Corrector {
         Corrector {
             params,
             pace: 0.0,
+            common: 0.0,
             shape: [0.0; Correction::POINTS],
             draft: 0.0,
             host_us,
@@ -104,8 +109,11 @@ impl Corrector {
         let residual = residual(seen.verify_us, cost.verify_us(rows, seen.load.kv_len), known);
         self.pace += PACE_RATE * residual;
         self.shape.iter_mut().for_each(|s| *s -= FORGET * *s);
-        self.shape[point] += SHAPE_RATE * (1.0 - share) * residual;
-        self.shape[next] += SHAPE_RATE * share * residual;
+        // What a change of pace leaves unexplained until `g` has followed sums up to nothing here.
+        self.common += PACE_RATE * (residual - self.common);
+        let moved = SHAPE_RATE * (residual - self.common);
+        self.shape[point] += (1.0 - share) * moved;
+        self.shape[next] += share * moved;
         self.draft -= FORGET * self.draft;
         let passes_us = cost.under(&Load::default()).drafted_us(seen.tree);
         if passes_us > 0.0 {
@@ -237,6 +245,18 @@ mod tests {
         });
         let known = dearer.correction();
         assert!((known.verify_at(32) / known.verify_at(1) - 2.0).abs() < 0.2, "{known:?}");
+    }
+
+    #[test]
+    fn a_machine_that_slows_down_makes_no_rows_cheap() {
+        let mut corrector = corrector();
+        for _ in 0..200 {
+            let known = plain(&mut corrector, 8, 1.4);
+            assert!((known.verify_at(64) / known.verify_at(8) - 1.0).abs() < 0.08, "{known:?}");
+        }
+        let known = corrector.correction();
+        assert!((known.verify_at(8) - 1.4).abs() < 0.02, "{known:?}");
+        assert!((known.verify_at(64) / known.verify_at(8) - 1.0).abs() < 0.02, "{known:?}");
     }
 
     #[test]

@@ -4,13 +4,16 @@
 //! lengths the time is linear (attention reads each cached token once). Between two measured row
 //! counts it depends on the machine: see [`Between`]. Beyond the largest the curve is continued
 //! upwards, since nobody promises more rows for free.
+//!
+//! Policies live on differences: what a few rows more cost. Times a few percent off make those of
+//! neighbours look free, or twice as dear; [`CostTable::convex`] evens them out.
 
 use crate::survival::Survival;
 use echo_core::{Correction, Load, SuperTreeView};
 
 /// How much dearer than measured is counted what a draft buys on top of plain decoding. Times and
 /// chances are estimates, and of many near ties those seem to pay that were estimated too well.
-pub(crate) const MARGIN: f64 = 1.5;
+pub(crate) const MARGIN: f64 = 1.25;
 
 /// What happens between two measured row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +132,18 @@ impl CostTable {
         let draft = draft.iter().map(|s| (s.rows, s.us)).collect::<Vec<_>>();
         let draft = (!draft.is_empty()).then(|| Curve::fit(draft));
         Ok(CostTable { verify, draft, host_us, between, edges })
+    }
+
+    /// The same where a further row costs no less than the one before: a forward of a dense model
+    /// waits for weights first, then for arithmetic, and times above their lower convex hull were
+    /// disturbed. A staircase stays as it is.
+    #[must_use]
+    pub fn convex(mut self) -> Self {
+        if self.between == Between::Linear {
+            let curves = self.verify.iter_mut().map(|(_, curve)| curve).chain(&mut self.draft);
+            curves.for_each(|curve| curve.points = lower_hull(&curve.points));
+        }
+        self
     }
 
     /// The hinge of the ECHO paper as a table of three points.
@@ -279,6 +294,22 @@ impl Curve {
     }
 }
 
+/// Those of ascending `points` from one to the next of which the slope never falls, and below which
+/// there is none.
+fn lower_hull(points: &[(usize, f64)]) -> Vec<(usize, f64)> {
+    let slope = |a: (usize, f64), b: (usize, f64)| (b.1 - a.1) / (b.0 - a.0) as f64;
+    let mut hull: Vec<(usize, f64)> = Vec::with_capacity(points.len());
+    for &next in points {
+        while let [.., before, last] = hull[..]
+            && slope(before, last) > slope(last, next)
+        {
+            hull.pop();
+        }
+        hull.push(next);
+    }
+    hull
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +345,20 @@ mod tests {
         let table = table(&samples.concat(), Between::Step);
         let times: Vec<f64> = (1..5).map(|rows| table.verify_us(rows, 0)).collect();
         assert_eq!(times, [10.0, 20.0, 20.0, 400.0]);
+    }
+
+    #[test]
+    fn what_lies_above_an_even_curve_was_disturbed() {
+        // From 8 to 24 rows 6 us each; 16 rows were timed in a bad moment, and 12 in a worse one.
+        let us = [(1, 50.0), (4, 52.0), (8, 64.0), (12, 130.0), (16, 140.0), (24, 160.0)];
+        let samples = us.map(|(rows, us)| sample(rows, 0, us));
+        let [even, stairs] =
+            [Between::Linear, Between::Step].map(|between| table(&samples, between).convex());
+        assert_eq!([8, 12, 16, 24].map(|rows| even.verify_us(rows, 0)), [64.0, 88.0, 112.0, 160.0]);
+        assert_eq!(even.verify_us(4, 0), 52.0);
+        // Beyond the last point its slope goes on.
+        assert_eq!(even.verify_us(28, 0), 184.0);
+        assert_eq!(stairs.verify_us(16, 0), 140.0);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub use survival::{Survival, SurvivalError};
 pub use talon::{RatioError, Talon, TalonParams};
 pub use tetris::{Tetris, TetrisParams};
 pub use topn::{TopN, TopNParams};
-pub use trace::{Round, Text, Trace, TraceError};
+pub use trace::{Learnt, Round, Text, Trace, TraceError};
 pub use uniform::Uniform;
 pub use width::Width;
 pub use worth::{AheadError, Worth, WorthParams};

@@ -26,8 +26,22 @@ pub struct Trace {
     /// Timed draft passes: rows, microseconds; drafting is free if there is none.
     #[serde(default)]
     pub draft: Vec<(usize, f64)>,
+    /// What policies knew of the drafter, if it had a calibration.
+    #[serde(default)]
+    pub learnt: Option<Learnt>,
     /// The texts.
     pub texts: Vec<Text>,
+}
+
+/// What was learnt of a drafter before it was recorded, and policies may therefore know.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Learnt {
+    /// Knots of its [`Survival`](crate::Survival).
+    pub survival: Vec<(f32, f32)>,
+    /// As [`WorthParams::ahead`](crate::WorthParams::ahead).
+    pub ahead: Vec<Vec<f32>>,
+    /// Depths at which a calibrated gate looks, and its thresholds there.
+    pub thresholds: Vec<(usize, f32)>,
 }
 
 /// One request.
@@ -175,6 +189,7 @@ mod tests {
             shape: (2, 2),
             verify: vec![(1, 8, 10.0)],
             draft: vec![(1, 2.0)],
+            learnt: Some(Learnt { survival: vec![(0.5, 0.25)], ..Learnt::default() }),
             texts: vec![text],
         }
     }

@@ -2,15 +2,16 @@
 //!
 //! One more level costs a draft pass for the whole batch, and its rows are rows of the target's
 //! forward; it brings a choice. With `p` the chance of a sequence's best path so far and `r` what
-//! the next level may multiply it by, known as quantiles, drafting is worth
-//! `mean over r of max(0, p r - λ)` tokens to it: only rows that pay their price
-//! `λ = rate · T'(rows)` are taken, `rate` being plain decoding's tokens per microsecond at this
-//! load. The level is drafted while all that exceeds what the pass costs, `rate · T_draft`, and for
-//! those sequences alone that add to it. The rest forgoes the pass and keeps what a look-up in the
-//! text finds for nothing; whether its rows pay is for the solver to say.
+//! the next level may multiply it by, known as quantiles, drafting is worth the mean over `r` of
+//! `p r - λ` tokens to it, where `p r` exceeds `MARGIN · λ`, and nothing elsewhere: the solver takes
+//! no other rows, and those it takes cost their price `λ = rate · T'(rows)`, `rate` being plain
+//! decoding's tokens per microsecond at this load. The level is drafted while all that exceeds
+//! `MARGIN` times what the pass costs, `rate · T_draft`, and for those sequences alone that add to
+//! it. The rest forgoes the pass and keeps what a look-up in the text finds for nothing; whether its
+//! rows pay is for the solver to say.
 //!
-//! Rows and passes count `MARGIN` times what they cost. Prompt rows in the same forward decide how
-//! dear a further row is, not `rate`: they are read in any case.
+//! Prompt rows in the same forward decide how dear a further row is, not `rate`: they are read in
+//! any case.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
@@ -58,9 +59,9 @@ impl Worth {
     /// where chances are `chance` times what they seem and a row costs `price` tokens.
     fn value(&self, depth: usize, p: f64, chance: f64, price: f64) -> f64 {
         let ahead = &self.params.ahead[depth.min(self.params.ahead.len() - 1)];
-        let path = |r: f32| (p * f64::from(r) * chance).min(1.0);
-        let surplus = ahead.iter().map(|&r| (path(r) - price).max(0.0));
-        surplus.sum::<f64>() / ahead.len() as f64
+        let paths = ahead.iter().map(|&r| (p * f64::from(r) * chance).min(1.0));
+        let taken = paths.filter(|&path| path > MARGIN * price);
+        taken.map(|path| path - price).sum::<f64>() / ahead.len() as f64
     }
 }
 
@@ -91,7 +92,7 @@ impl Gate for Worth {
                 (count + 1, best.max(tree.score[i]))
             });
             let p = if depth == 0 { 1.0 } else { f64::from(survival.at(best.min(0.0))) };
-            let own_value = self.value(depth, p, chance, MARGIN * rate * row_us);
+            let own_value = self.value(depth, p, chance, rate * row_us);
             if count > 0 && own_value > 0.0 {
                 value += own_value;
                 nodes += count;
@@ -140,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_level_is_bought_while_it_brings_more_than_its_time() {
-        // Half a token for 300 of 1000 us pays, the margin included, for 400 it doesn't.
-        assert_eq!(left(&worth(300.0, 1.0), 1, "seq 0: 1"), [2]);
-        assert_eq!(left(&worth(400.0, 1.0), 1, "seq 0: 1"), [0]);
+        // Half a token for 380 of 1000 us pays, the margin included, for 420 it doesn't.
+        assert_eq!(left(&worth(380.0, 1.0), 1, "seq 0: 1"), [2]);
+        assert_eq!(left(&worth(420.0, 1.0), 1, "seq 0: 1"), [0]);
         // The rows count too.
-        assert_eq!(left(&worth(300.0, 200.0), 1, "seq 0: 1"), [0]);
+        assert_eq!(left(&worth(380.0, 200.0), 1, "seq 0: 1"), [0]);
     }
 
     #[test]
@@ -174,6 +175,25 @@ mod tests {
             keep.n_passes()
         };
         assert_eq!((passes(1), passes(0)), (1, 0));
+    }
+
+    /// The margin picks rows; those that are picked cost what they cost.
+    #[test]
+    fn picked_rows_count_at_their_price() {
+        // Half the levels bring 0.9 tokens for a row of 0.6, the others nothing for none.
+        let params = |draft_us| worth(draft_us, 600.0).params;
+        let of = |draft_us| {
+            let ahead = vec![vec![0.1, 0.9]];
+            left(
+                &Worth::new(WorthParams { ahead, ..params(draft_us) }).expect("chances"),
+                1,
+                "seq 0: 1",
+            )
+        };
+        assert_eq!((of(115.0), of(125.0)), (vec![2], vec![0]));
+        // At 0.8 no row is picked: 0.9 is no more than a margin above it.
+        let dear = WorthParams { ahead: vec![vec![0.1, 0.9]], ..worth(1.0, 800.0).params };
+        assert_eq!(left(&Worth::new(dear).expect("chances"), 1, "seq 0: 1"), [0]);
     }
 
     /// A level that is mostly useless pays where its few good rows can be picked.

@@ -50,6 +50,7 @@ fn trace(texts: Vec<Text>) -> Trace {
         shape: (2, 1),
         verify: vec![(1, 0, 100.0)],
         draft: Vec::new(),
+        learnt: None,
         texts,
     };
     assert_eq!(trace.check(), Ok(()));

@@ -33,10 +33,10 @@ pub(crate) struct EngineArgs {
     /// program, else `ngram`
     #[arg(long, default_value = "auto")]
     pub(crate) drafter: String,
-    /// Where drafting goes on: `auto` (the drafter's calibration, and levels that pay), `always`,
-    /// `calibrated`, `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1), `sparse:DEPTH=TAU,…`,
-    /// `ddd:TAU,DEPTH,…`, or where the solver of that name would cut: `opt-tree:N`, `talon:N`,
-    /// `ema`
+    /// Where drafting goes on: `auto` (levels that pay), `always`, `calibrated` (at the depths and
+    /// thresholds of the drafter's calibration), `fixed:TAU`, `dense:TAU,TAU,…` (by depth from 1),
+    /// `sparse:DEPTH=TAU,…`, `ddd:TAU,DEPTH,…`, or where the solver of that name would cut:
+    /// `opt-tree:N`, `talon:N`, `ema`
     #[arg(long, default_value = "auto")]
     gate: String,
     /// One confidence for all depths: `--gate fixed:TAU`

@@ -34,7 +34,8 @@ impl Known {
         calibration: Option<&CalibrationFile>,
     ) -> Result<Self> {
         let between = if tiers.is_empty() { Between::Linear } else { Between::Step };
-        let cost = CostTable::from_samples(&samples(verify), &samples(draft), 0.0, between)?;
+        let cost =
+            CostTable::from_samples(&samples(verify), &samples(draft), 0.0, between)?.convex();
         let paths = calibration.and_then(|file| file.paths.as_ref());
         let knots = |knot: &echo_gate::Knot| (knot.confidence, knot.gain);
         let survival = match paths {

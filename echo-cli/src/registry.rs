@@ -9,8 +9,7 @@ use echo_budget::{
 };
 use echo_core::{Gate, Learner, Limits, Solver};
 use echo_gate::{
-    Always, Both, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
-    Threshold,
+    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
 };
 use echo_kernels_cpu::{Activations, Isa, Path};
 
@@ -51,9 +50,8 @@ pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     Ok(match name {
         "always" => Box::new(Always),
         "auto" => {
-            let Known { cost, survival, ahead, sparse, .. } = needed(known).clone();
-            let worth = Worth::new(WorthParams { cost, survival, ahead })?;
-            Box::new(Both(Box::new(Sparse::new(sparse)?), Box::new(worth)))
+            let Known { cost, survival, ahead, .. } = needed(known).clone();
+            Box::new(Worth::new(WorthParams { cost, survival, ahead })?)
         }
         "calibrated" => Box::new(Sparse::new(needed(known).sparse.clone())?),
         "fixed" => {

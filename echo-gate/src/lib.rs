@@ -26,7 +26,6 @@
 
 pub mod always;
 pub mod auc;
-pub mod both;
 pub mod calibrate;
 pub mod confidence;
 pub mod ddd;
@@ -47,7 +46,6 @@ pub mod tau;
 
 pub use always::Always;
 pub use auc::{Auc, Bootstrap, auc};
-pub use both::Both;
 pub use calibrate::{
     CalibrateParams, Calibration, DepthCalibration, ParamsError, Tau, TauSource, calibrate,
 };

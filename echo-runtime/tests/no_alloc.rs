@@ -8,7 +8,7 @@ use echo_budget::{
     WorthParams,
 };
 use echo_core::{DType, Drafter, Gate, Limits, Sampling};
-use echo_gate::{Both, Sparse, SparseParams, Threshold};
+use echo_gate::{Sparse, SparseParams, Threshold};
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_model::eagle::EagleDrafter;
 use echo_model::hybrid::HybridDrafter;
@@ -82,10 +82,7 @@ fn engine(has_head: bool) -> Engine {
         let head = tiny_head(model.config(), 1);
         let eagle = EagleDrafter::new(kernels, &head, &mut target, &model, &limits);
         let eagle = Box::new(eagle.expect("a tiny head fits"));
-        (
-            Box::new(HybridDrafter::new(eagle, ngram, &limits)),
-            Box::new(Both(Box::new(sparse), Box::new(worth))),
-        )
+        (Box::new(HybridDrafter::new(eagle, ngram, &limits)), Box::new(worth))
     } else {
         (ngram, Box::new(sparse))
     };

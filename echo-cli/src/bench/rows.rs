@@ -85,7 +85,7 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
         row("echo-fixed", "ECHO, one threshold", "fixed:0.2", "echo"),
         row("goodput", "best nodes of the batch per measured second", "always", "goodput"),
-        quick("auto", "calibrated gate, draft passes that pay, goodput", "auto", "goodput"),
+        quick("auto", "draft passes that pay, goodput", "auto", "goodput"),
     ]);
     rows
 }

@@ -9,9 +9,11 @@ use crate::known::Known;
 use crate::registry;
 use anyhow::{Context, Result};
 use clap::Args;
-use echo_budget::{CostTable, Outcome, Policy, Setting, Survival, Trace, devices, oracle, replay};
+use echo_budget::{
+    CostTable, Learnt, Outcome, Policy, Setting, Survival, Trace, devices, oracle, replay,
+};
 use echo_core::Limits;
-use echo_gate::SparseParams;
+use echo_gate::{SparseParams, Threshold};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
 
 /// Replays every row of the bench at every concurrency on one cost table.
 fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
-    let known = learnt(trace, cost);
+    let known = known(trace, cost)?;
     let settings: Vec<Setting> = args
         .concurrency
         .iter()
@@ -120,9 +122,23 @@ fn replayed(
     Ok(replay(trace, &mut policy, cost, setting))
 }
 
-/// What policies may know in a replay: the times, and that what the recorded drafts promised is
-/// kept as often as they say.
-fn learnt(trace: &Trace, cost: &CostTable) -> Known {
+/// What policies may know in a replay: the times, and what was learnt of the drafter; if nothing
+/// was, that what it promises is kept as often as it says.
+fn known(trace: &Trace, cost: &CostTable) -> Result<Known> {
+    let (survival, ahead, thresholds) = match &trace.learnt {
+        Some(Learnt { survival, ahead, thresholds }) => {
+            let survival = Survival::new(survival.clone()).context("what the trace has learnt")?;
+            (survival, ahead.clone(), &thresholds[..])
+        }
+        None => (Survival::identity(), promised(trace), &[][..]),
+    };
+    let threshold = |&(depth, tau)| Threshold { depth, tau };
+    let sparse = SparseParams { thresholds: thresholds.iter().map(threshold).collect() };
+    Ok(Known { cost: cost.clone(), survival, ahead, sparse, forwards: Vec::new() })
+}
+
+/// By depth, the chances of the best path one level deeper over those of the best before.
+fn promised(trace: &Trace) -> Vec<Vec<f32>> {
     let mut ahead: Vec<Vec<f32>> = Vec::new();
     for round in trace.texts.iter().flat_map(|text| &text.rounds) {
         let (mut nodes, mut before) = (round.children(0), 0.0_f32);
@@ -141,12 +157,5 @@ fn learnt(trace: &Trace, cost: &CostTable) -> Known {
     if ahead.is_empty() {
         ahead.push(vec![0.0]);
     }
-    let sparse = SparseParams { thresholds: Vec::new() };
-    Known {
-        cost: cost.clone(),
-        survival: Survival::identity(),
-        ahead,
-        sparse,
-        forwards: Vec::new(),
-    }
+    ahead
 }

@@ -6,9 +6,9 @@ use crate::setup::{self, Loaded};
 use crate::team::Team;
 use crate::{doctor, model};
 use anyhow::{Context, Result};
-use echo_budget::{Round, Text, Trace};
+use echo_budget::{Learnt, Round, Text, Trace};
 use echo_core::{Budget, Plan, Sampling, Solver, SuperTreeView};
-use echo_gate::Always;
+use echo_gate::{Always, CalibrationFile, Threshold};
 use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Output, Parts, Profile, Request, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,6 +35,7 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
     let us = |profile: &Profile| profile.time.as_secs_f64() * 1e6;
     let verify = setup::measure(team.target(), &limits, loaded.tiers(), 5, BUDGET)?;
     let draft = team.profile_draft(drafter_name, &limits, 5, BUDGET)?;
+    let learnt = team.calibration(drafter_name).and_then(learnt);
     let (target, drafter) = team.lend(drafter_name);
     let parts = Parts {
         target,
@@ -69,12 +70,25 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
         shape: (limits.depth_max, limits.width_max),
         verify: verify.iter().map(|p| (p.rows, p.kv_len, us(p))).collect(),
         draft: draft.iter().map(|p| (p.rows, us(p))).collect(),
+        learnt,
         texts,
     };
     trace.check()?;
     std::fs::write(&args.file, serde_json::to_string(&trace)?)
         .with_context(|| format!("{} cannot be written", args.file.display()))?;
     Ok(())
+}
+
+/// What `file` tells policies.
+fn learnt(file: &CalibrationFile) -> Option<Learnt> {
+    let paths = file.paths.as_ref()?;
+    let knots = paths.survival.knots().iter().map(|knot| (knot.confidence, knot.gain));
+    let thresholds = file.calibration.sparse().thresholds.into_iter();
+    Some(Learnt {
+        survival: knots.collect(),
+        ahead: paths.ahead.clone(),
+        thresholds: thresholds.map(|Threshold { depth, tau }| (depth, tau)).collect(),
+    })
 }
 
 /// One request, decoded alone.

@@ -7,8 +7,7 @@ use echo_budget::{
 };
 use echo_core::{Gate, Solver};
 use echo_gate::{
-    Always, Both, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams,
-    Threshold,
+    Always, Ddd, DddParams, Dense, DenseParams, Fixed, FixedParams, Sparse, SparseParams, Threshold,
 };
 use echo_runtime::{IsolatedGate, IsolatedSolver};
 use std::time::Duration;
@@ -27,7 +26,7 @@ pub(crate) const GATES: Gates = [
     }),
     ("sparse", || Box::new(sparse())),
     ("ddd", || Box::new(Ddd::new(DddParams { depths: vec![1, 3], tau: 0.5 }).expect("in range"))),
-    ("auto", || Box::new(Both(Box::new(sparse()), Box::new(worth())))),
+    ("auto", || Box::new(worth())),
     ("sparse, isolated", || Box::new(IsolatedGate::new(Box::new(sparse()), SOON))),
 ];
 
