@@ -1,5 +1,5 @@
 // attention_sums.h — what a block of `tree_attention.cu` makes of a tile: weights, sums of values,
-// and what it writes.
+// what it writes, and what the last block makes of what all have written.
 #pragma once
 #include "attention.h"
 
@@ -102,4 +102,77 @@ DEVICE u32 close(const Block &block, u32 tile, Running<4> (&sums)[Block::MINE],
         }
     }
     return following;
+}
+
+// Whether this block is the last of `blocks` that take a ticket, with all that the others wrote
+// before in sight; it puts the tickets back. `shared` is a word that nobody needs any more.
+DEVICE bool comes_last(u32 *ticket, u32 blocks, u32 *shared) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        u32 before = atomicAdd(ticket, 1u);
+        *shared = before + 1 == blocks;
+        if (before + 1 == blocks) {
+            *ticket = 0;
+        }
+        __threadfence();
+    }
+    __syncthreads();
+    return *shared != 0;
+}
+
+// Merges all units of the rows, in their order, and writes the answers.
+template <class Block>
+DEVICE void merge_all(const Block &block, const float *partial, u32 n_q, float *out,
+                      u32 out_stride) {
+    constexpr u32 LOADED = 4, TILES = SPLIT / TILE;
+    u32 units = div_up(block.tiles, block.unit), each = TILES / block.unit;
+    u32 dim = block.dim, col = block.own_col();
+    u64 apart = (u64)gridDim.x * n_q * (dim + 2);
+#pragma unroll 1
+    for (u32 r = 0; r < Block::MINE; r++) {
+        u32 mine = block.own_row() + r * Block::ADDED, row = block.row_of[mine];
+        if (row == ALL_LANES || col >= dim) {
+            continue;
+        }
+        const float *from = partial + ((u64)row * n_q + block.head_of[mine]) * (dim + 2);
+        Running<4> whole;
+        // A thread asks for several splits at once.
+        for (u32 first = 0; first < units; first += LOADED * each) {
+            Running<4> parts[LOADED * TILES];
+#pragma unroll
+            for (u32 i = 0; i < LOADED * TILES; i++) {
+                u32 unit = first + i / TILES * each + i % TILES;
+                if (i % TILES < each && unit < units) {
+                    const float *part = from + unit * apart;
+#pragma unroll
+                    for (u32 d = 0; d < 4; d++) {
+                        parts[i].sums[d] = load_written(part + least(col + d, dim - 1));
+                    }
+                    parts[i].most = load_written(part + dim);
+                    parts[i].weight = load_written(part + dim + 1);
+                }
+            }
+#pragma unroll
+            for (u32 s = 0; s < LOADED; s++) {
+                Running<4> split;
+#pragma unroll
+                for (u32 i = 0; i < TILES; i++) {
+                    merge(split, parts[s * TILES + i]);
+                }
+                merge(whole, split);
+            }
+        }
+        write(block, mine, whole, whole.weight, out, out_stride, dim);
+    }
+}
+
+// Ends the rows, if their tiles were shared and all other blocks have left theirs.
+template <class Block>
+DEVICE void conclude(const Block &block, u32 *ticket, const float *partial, u32 n_q, float *out,
+                     u32 out_stride) {
+    u32 sharing = least(gridDim.z, div_up(block.tiles, block.unit));
+    if (gridDim.z > 1 && comes_last(ticket, sharing, (u32 *)block.most)) {
+        merge_all(block, partial, n_q, out, out_stride);
+    }
 }

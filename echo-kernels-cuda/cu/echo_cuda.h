@@ -83,6 +83,13 @@ DEVICE void release_next() {
 #endif
 }
 
+// Loads what another block of this launch wrote, past the cache that does not know of it.
+DEVICE float load_written(const float *from) {
+    float value;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(value) : "l"(from) : "memory");
+    return value;
+}
+
 // Begins a copy of 16 aligned bytes into shared memory, past the registers.
 DEVICE void copy_async(void *shared, const void *global) {
     u32 to = (u32)__cvta_generic_to_shared(shared);

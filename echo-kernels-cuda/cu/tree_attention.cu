@@ -23,8 +23,9 @@
 //   n_q / n_kv query heads that share a key head, for ROWS * n_kv / n_q rows of one sequence; a
 //   block whose first row begins no such run ends at once, so the grid needs no list of runs. ROWS
 //   is 8 or 32 and changes no order. With gridDim.z > 1 a block does every gridDim.z-th unit, tile
-//   or split (`Staged::unit`), and leaves each to `tree_attention_merge` in `partial`,
-//   f32[units, rows, n_q, dim + 2] (sums, maximum, weight); else it does and merges all, with the
+//   or split (`Staged::unit`), leaves each in `partial`, f32[units, rows, n_q, dim + 2] (sums,
+//   maximum, weight), and takes one of the `tickets`, u32[rows, n_kv], which are zero before and
+//   after: who takes the last merges all. With gridDim.z = 1 a block does and merges all, with the
 //   same arithmetic. How many units a row has, blocks find out; the launch knows no length.
 // shared: q, a ring of LENGTH chunks (rows of DIM + 4 floats, which spreads them over banks),
 //   scores f32[ROWS, 64 + columns + 4]. A chunk is 32 keys or values. Those of all tiles, keys
@@ -33,8 +34,8 @@
 
 template <class Block>
 DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 qkv_stride,
-                           float *out, u32 out_stride, float *partial, u32 n_q, u32 n_kv,
-                           float scale, u32 columns_max) {
+                           float *out, u32 out_stride, float *partial, u32 *tickets, u32 n_q,
+                           u32 n_kv, float scale, u32 columns_max) {
     begin();
     if (pads(live)) {
         return;
@@ -97,6 +98,7 @@ DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 
         }
         tile = close(block, tile, sums, split, whole, partial, n_q, out, out_stride);
     }
+    conclude(block, tickets + first * n_kv + blockIdx.y, partial, n_q, out, out_stride);
 }
 
 #define TREE_ATTENTION(name, DIM, ROWS, LENGTH)                                                    \
@@ -104,69 +106,16 @@ DEVICE void tree_attention(Block &block, const u32 *live, const float *qkv, u32 
     name(const u32 *live, const u32 *seq_of, const u32 *row_start, const u32 *drafted_start,       \
          const u32 *prefix_len, const u32 *slot, const u32 *table_start, const u32 *table,         \
          const u64 *ancestors, u32 words, const float *qkv, u32 qkv_stride, const float *keys,     \
-         const float *values, float *out, u32 out_stride, float *partial, u32 n_q, u32 n_kv,       \
-         u32 dim, float scale, u32 columns_max) {                                                  \
+         const float *values, float *out, u32 out_stride, float *partial, u32 *tickets, u32 n_q,   \
+         u32 n_kv, u32 dim, float scale, u32 columns_max) {                                        \
         Block<DIM, ROWS, LENGTH> block = {                                                         \
             {seq_of, row_start, drafted_start, prefix_len, slot, table_start, table, ancestors,    \
              words}, keys, values, dim, n_kv * dim, blockIdx.y};                                   \
-        tree_attention(block, live, qkv, qkv_stride, out, out_stride, partial, n_q, n_kv, scale,   \
-                       columns_max);                                                               \
+        tree_attention(block, live, qkv, qkv_stride, out, out_stride, partial, tickets, n_q, n_kv, \
+                       scale, columns_max);                                                        \
     }
 
 TREE_ATTENTION(tree_attention_64_8, 64, 8, 4)
 TREE_ATTENTION(tree_attention_64_32, 64, 32, 4)
 TREE_ATTENTION(tree_attention_128_8, 128, 8, 4)
 TREE_ATTENTION(tree_attention_128_32, 128, 32, 3)
-
-// Merges the units a row has. Grid (rows, n_q), 128 or 512 threads: one for each column, and beside
-// one another as many times the splits that a thread loads at once as there is room for.
-KERNEL(512)
-tree_attention_merge(const u32 *live, const u32 *seq_of, const u32 *row_start,
-                     const u32 *drafted_start, const u32 *prefix_len, const u32 *table_start,
-                     const u64 *ancestors, u32 words, const float *partial, float *out,
-                     u32 out_stride, u32 dim, u32 shares) {
-    begin();
-    if (pads(live)) {
-        return;
-    }
-    constexpr u32 LOADED = 4, TILES = SPLIT / TILE;
-    Staged staged = {seq_of, row_start, drafted_start, prefix_len, 0, table_start, 0, ancestors,
-                     words};
-    u32 row = blockIdx.x, head = blockIdx.y, cols = dim <= 64 ? 64 : 128;
-    u32 d = threadIdx.x % cols, mine = threadIdx.x / cols * LOADED, n = blockDim.x / cols * LOADED;
-    u32 tiles = div_up(prefix_len[row] + seen_before(staged, row, words * 64), TILE);
-    u32 unit = staged.unit(seq_of[row], shares), units = div_up(tiles, unit), each = TILES / unit;
-    u32 apart = gridDim.x * gridDim.y * (dim + 2);
-    const float *from = partial + (row * gridDim.y + head) * (dim + 2);
-    Running<1> *splits = (Running<1> *)shared_memory(), whole;
-    for (u32 first = 0; first < units; first += n * each) {
-        Running<1> parts[LOADED][TILES];
-#pragma unroll
-        for (u32 i = 0; i < LOADED * TILES; i++) {
-            u32 at = first + (mine + i / TILES) * each + i % TILES;
-            if (i % TILES < each && at < units && d < dim) {
-                const float *part = from + (u64)at * apart;
-                parts[i / TILES][i % TILES].sums[0] = part[d];
-                parts[i / TILES][i % TILES].most = part[dim];
-                parts[i / TILES][i % TILES].weight = part[dim + 1];
-            }
-        }
-#pragma unroll
-        for (u32 s = 0; s < LOADED; s++) {
-            Running<1> split;
-#pragma unroll
-            for (u32 i = 0; i < TILES; i++) {
-                merge(split, parts[s][i]);
-            }
-            splits[(mine + s) * cols + d] = split;
-        }
-        __syncthreads();
-        for (u32 i = 0; i < n; i++) {
-            merge(whole, splits[i * cols + d]);
-        }
-        __syncthreads();
-    }
-    if (mine == 0 && d < dim) {
-        out[(u64)row * out_stride + head * dim + d] = whole.sums[0] / whole.weight;
-    }
-}

@@ -1,7 +1,6 @@
 //! How attention is divided into blocks. Nothing here changes a result.
 
 use crate::driver::{Arg, Entry, Geometry, Launch};
-use crate::kernels::PARTIAL_BYTES;
 use crate::memory::Rows;
 use crate::op::{Form, Reach};
 use crate::staged::{Field, Staged};
@@ -11,14 +10,18 @@ use echo_core::port::Heads;
 /// Positions of one tile, and of one split; `cu/attention.h` has the same numbers.
 const TILE: usize = 64;
 const SPLIT: usize = 128;
-/// Splits that a thread of the merge loads at once.
-const LOADED: u32 = 4;
 /// Room for drafted columns is in multiples of this, the keys that are copied at a time.
 const CHUNK: usize = 32;
 /// Blocks that fill a large device four times. Beyond, sharing a row's splits gains nothing.
 const BLOCKS: usize = 528;
 /// Bytes of shared memory a block may have on every device of interest.
 const SHARED_MAX: usize = 99 << 10;
+/// Bytes that partial answers may take, and tickets for those who leave some; beyond, a block does
+/// all splits itself.
+const PARTIAL_BYTES: usize = 128 << 20;
+const TICKETS: usize = 1 << 18;
+/// Bytes of scratch that all attention shares: partial answers, then tickets.
+pub(crate) const SCRATCH_BYTES: usize = PARTIAL_BYTES + 4 * TICKETS;
 
 /// Attention of the rows of a stage. Of a forward it knows no length: blocks read them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +38,7 @@ pub(crate) struct Attention {
     /// Addresses of keys and values.
     cache: [u64; 2],
     out: Rows,
-    /// Where splits are left.
+    /// Where splits are left, and tickets are taken.
     partial: u64,
 }
 
@@ -102,7 +105,7 @@ impl Attention {
         }
     }
 
-    /// Calls `each` with the launches for `form`, in order.
+    /// Calls `each` with the launch for `form`.
     pub(crate) fn launches(
         &self,
         form: Form,
@@ -130,6 +133,7 @@ impl Attention {
             out.address.into(),
             out.stride.into(),
             partial.into(),
+            (partial + PARTIAL_BYTES as u64).into(),
             heads.n_q.into(),
             heads.n_kv.into(),
             heads.dim.into(),
@@ -141,36 +145,7 @@ impl Attention {
             threads: 128,
             shared_bytes: shared_bytes as u32,
         };
-        each(Launch {
-            entry: Entry { stem: "tree_attention", name },
-            geometry,
-            args: args.into(),
-        })?;
-        if shares == 1 {
-            return Ok(());
-        }
-        let args = [
-            live,
-            seq_of,
-            row_start,
-            drafted_start,
-            prefix_len,
-            table_start,
-            ancestors,
-            set_words.into(),
-            partial.into(),
-            out.address.into(),
-            out.stride.into(),
-            heads.dim.into(),
-            shares.into(),
-        ];
-        let grid = [form.rows as u32, heads.n_q as u32, 1];
-        let threads = if form.rows * heads.n_q <= BLOCKS { 512 } else { 128 };
-        each(Launch {
-            entry: Entry { stem: "tree_attention", name: "tree_attention_merge" },
-            geometry: Geometry { grid, threads, shared_bytes: threads * LOADED * 12 },
-            args: args.into(),
-        })
+        each(Launch { entry: Entry { stem: "tree_attention", name }, geometry, args: args.into() })
     }
 
     fn plan(&self, form: Form) -> Plan {
@@ -203,7 +178,8 @@ impl Attention {
         // A row leaves tiles if there is a block for each, else splits.
         let units = shares.max(self.seen_max.div_ceil(SPLIT));
         let left = 4 * units * form.rows * self.heads.n_q * (self.heads.dim + 2);
-        if left <= PARTIAL_BYTES { shares } else { 1 }
+        let has_room = left <= PARTIAL_BYTES && form.rows * self.heads.n_kv <= TICKETS;
+        if has_room { shares } else { 1 }
     }
 
     /// Query heads to a key head.

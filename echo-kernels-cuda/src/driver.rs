@@ -31,7 +31,7 @@ pub struct Geometry {
 pub struct Arg(pub u64);
 
 /// Most arguments of an entry point.
-pub const ARGS_MAX: usize = 22;
+pub const ARGS_MAX: usize = 23;
 
 /// The arguments of an entry point, in order and number those of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

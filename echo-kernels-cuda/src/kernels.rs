@@ -1,5 +1,6 @@
 //! The device port: memory, weights and stages, over any [`Driver`].
 
+use crate::attention::SCRATCH_BYTES;
 use crate::driver::Driver;
 use crate::graphs::Graphs;
 use crate::memory::{Memory, Scratch};
@@ -10,9 +11,6 @@ use crate::weight::{self, Matrix, Part};
 use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
 use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
-
-/// Bytes that the partial answers of attention may take; beyond, a block does all splits itself.
-pub(crate) const PARTIAL_BYTES: usize = 128 << 20;
 
 /// The operations of the port on a machine that runs CUDA C++.
 ///
@@ -85,7 +83,7 @@ impl Device for CudaKernels {
         state.memory.stages.push(staged);
         state.queue.rows_max = state.queue.rows_max.max(limits.rows_max);
         state.reserve_slices(driver)?;
-        state.splits.reserve(driver, PARTIAL_BYTES, "splits of attention")?;
+        state.splits.reserve(driver, SCRATCH_BYTES, "splits of attention")?;
         state.sampler.reserve(driver, limits)?;
         Ok(Stage(state.memory.stages.len() as u32 - 1))
     }

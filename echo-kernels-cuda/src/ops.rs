@@ -1,8 +1,8 @@
 //! The kernels port: each operation checks its operands and queues what it has to do.
 
-use crate::attention::Attention;
+use crate::attention::{Attention, SCRATCH_BYTES};
 use crate::driver::{Arg, Entry, Geometry, Launch};
-use crate::kernels::{CudaKernels, PARTIAL_BYTES};
+use crate::kernels::CudaKernels;
 use crate::linear;
 use crate::memory::Rows;
 use crate::op::Op;
@@ -144,7 +144,7 @@ impl Kernels for CudaKernels {
         different([qkv.buffer, keys, values, out.buffer]);
         let cache = [memory.floats(keys).0, memory.floats(values).0];
         let partial =
-            state.splits.reserve(&*self.driver, PARTIAL_BYTES, "splits of attention")?.into();
+            state.splits.reserve(&*self.driver, SCRATCH_BYTES, "splits of attention")?.into();
         let live = state.queue.live(&*self.driver)?;
         let attention = Attention::new([live, partial], staged, heads, x, cache, to)?;
         let (rows, reach) = (staged.n_rows, attention.reach(staged));

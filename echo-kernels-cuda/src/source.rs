@@ -75,7 +75,6 @@ pub const SOURCES: &[Source] = &[
             "tree_attention_64_32",
             "tree_attention_128_8",
             "tree_attention_128_32",
-            "tree_attention_merge",
         ]
     ),
     source!("sample_rows", &["sample_rows"]),

@@ -30,6 +30,10 @@ template <class T> inline T atomicAdd(T *at, T value) {
     return before;
 }
 
+// What is written can be seen at once.
+inline void __threadfence() {}
+static inline float load_written(const float *from) { return *from; }
+
 inline void atomicOr(uint32_t *at, uint32_t value) { *at |= value; }
 
 inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz((unsigned)value); }

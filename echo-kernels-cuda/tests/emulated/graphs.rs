@@ -52,14 +52,6 @@ fn what_padding_rows_write_is_found() {
         ("rms_norm", pads),
         // Writes keys and values of a slot that is somebody's.
         ("rope_store", pads),
-        // The merge, whose list of arguments ends so.
-        (
-            "tree_attention",
-            (
-                "u32 shares) {\n    begin();\n    if (pads(live))",
-                "u32 shares) {\n    begin();\n    if (false)",
-            ),
-        ),
         ("linear", ("rows_live = *live", "rows_live = rows")),
         ("linear", ("if (pads(live) || col >= n)", "if (col >= n)")),
         ("add", pads),

@@ -69,6 +69,16 @@ fn a_write_beside_a_matrix_is_caught() {
 }
 
 #[test]
+fn answers_that_are_merged_too_early_are_caught() {
+    caught("tree_attention", "before + 1 == blocks;", "before == 0;", "NMSE");
+}
+
+#[test]
+fn tickets_that_are_not_put_back_are_caught() {
+    caught("tree_attention", "*ticket = 0;", "", "tree_attention");
+}
+
+#[test]
 fn a_visible_sibling_is_caught() {
     caught("tree_attention", "set >> column % 64 & 1", "set >> column % 64 & 3", "NMSE");
 }
