@@ -8,8 +8,9 @@
 //! draft pass has its own part in the place of `s`. Nothing above `RESIDUAL_MAX` is believed of one
 //! step, so a preempted forward moves them by a few percent.
 //!
-//! The chance of a drafted token is followed by counting: `(accepted + k) / (promised + k)`, both
-//! decaying by the tokens promised.
+//! The chance of a drafted token is followed by counting what was accepted and what was promised
+//! ([`Ratio`]). So is what drafts promise at all, by the best token of each first level that was
+//! drafted, over what was known before of such tokens.
 //!
 //! What isn't seen is forgotten slowly: the shape and the counts go back to what was known at
 //! start, so a policy that stopped drafting in a bad moment tries again. Where it stays away for
@@ -17,7 +18,9 @@
 //! than they seem. Probes are paid from `PROBE_SHARE` of the time of steps that spent no pass, by
 //! what they really took, so that is the most they can cost.
 
+use crate::best::greatest;
 use crate::cost::CostTable;
+use crate::ratio::Ratio;
 use crate::survival::Survival;
 use echo_core::{Correction, Learner, Load, Seen};
 
@@ -28,13 +31,8 @@ const PACE_RATE: f64 = 0.1;
 const SHAPE_RATE: f64 = 0.05;
 /// Factors stay between `exp(±FACTOR_MAX)`.
 const FACTOR_MAX: f64 = 2.0;
-/// Share of the shape that a step forgets.
-const FORGET: f64 = 1.0 / 4000.0;
-/// `k`: promised tokens that the start is worth, and how many the counts hold.
-const PRIOR: f64 = 24.0;
-const WINDOW: f64 = 400.0;
-/// The chance's factor stays in this range.
-const CHANCE: (f64, f64) = (0.25, 2.0);
+/// Share of the shape, and of counts, that a step forgets.
+pub(crate) const FORGET: f64 = 1.0 / 4000.0;
 /// Share of undrafted time that probes may take.
 const PROBE_SHARE: f64 = 0.01;
 /// What a probe tells: chances half again as high, and passes at half their time.
@@ -48,6 +46,8 @@ pub struct CorrectorParams {
     pub cost: CostTable,
     /// The chances that they know.
     pub survival: Survival,
+    /// What they know of first levels that are not drafted yet: the mean chance of the best token.
+    pub ahead: f32,
 }
 
 /// Follows times and chances. See the module.
@@ -62,8 +62,10 @@ pub struct Corrector {
     shape: [f64; Correction::POINTS],
     draft: f64,
     host_us: f64,
-    accepted: f64,
-    promised: f64,
+    /// Accepted tokens over promised ones.
+    chance: Ratio,
+    /// Chances of the best tokens of first levels, as drafted over as known before.
+    ahead: Ratio,
     /// Microseconds that probes may take.
     purse_us: f64,
     probing: bool,
@@ -80,8 +82,8 @@ impl Corrector {
             shape: [0.0; Correction::POINTS],
             draft: 0.0,
             host_us,
-            accepted: 0.0,
-            promised: 0.0,
+            chance: Ratio::default(),
+            ahead: Ratio::default(),
             purse_us: 0.0,
             probing: false,
         }
@@ -90,11 +92,11 @@ impl Corrector {
     /// What policies are told of a step that is no probe.
     pub fn correction(&self) -> Correction {
         let factor = |s: f64| (self.pace + s).clamp(-FACTOR_MAX, FACTOR_MAX).exp() as f32;
-        let chance = (self.accepted + PRIOR) / (self.promised + PRIOR);
         Correction {
             verify: self.shape.map(factor),
             draft: factor(self.draft),
-            chance: chance.clamp(CHANCE.0, CHANCE.1) as f32,
+            chance: self.chance.get(),
+            ahead: self.ahead.get(),
             host_us: (self.host_us - self.params.cost.host_us()) as f32,
         }
     }
@@ -129,9 +131,20 @@ impl Corrector {
         let drafted = (tree.roots()..tree.len()).filter(|&n| seen.plan.contains(n));
         let promised: f64 = drafted.map(|n| f64::from(survival.at(tree.score[n].min(0.0)))).sum();
         let accepted = seen.accepted_depth.iter().sum::<u32>();
-        let kept = 1.0 - (promised / WINDOW).min(1.0) - FORGET;
-        self.promised = kept.max(0.0) * self.promised + promised;
-        self.accepted = kept.max(0.0) * self.accepted + f64::from(accepted);
+        self.chance.count(f64::from(accepted), promised);
+    }
+
+    /// Learns from what the first level promises, if it was drafted.
+    fn ahead(&mut self, seen: &Seen<'_>) {
+        let (mut drafted, mut known) = (0.0, 0.0);
+        if seen.tree.levels() > 1 && seen.tree.passes.first().is_some_and(|&nodes| nodes > 0) {
+            for (_, nodes) in seen.tree.families(1) {
+                let best = greatest(&seen.tree.score[nodes]).min(0.0);
+                drafted += f64::from(self.params.survival.at(best));
+                known += f64::from(self.params.ahead);
+            }
+        }
+        self.ahead.count(drafted, known);
     }
 
     /// Whether the next step is to be a probe; books what this one took.
@@ -169,6 +182,7 @@ impl Learner for Corrector {
         let is_probe = self.probes(&seen);
         self.time(&seen, rows);
         self.chance(&seen);
+        self.ahead(&seen);
         let known = self.correction();
         if !is_probe {
             return known;
@@ -196,7 +210,7 @@ mod tests {
         let verify = [sample(1, 1000.0), sample(64, 2000.0)];
         let cost = CostTable::from_samples(&verify, &[sample(1, 100.0)], 0.0, Between::Linear);
         let cost = cost.expect("times");
-        Corrector::new(CorrectorParams { cost, survival: Survival::identity() })
+        Corrector::new(CorrectorParams { cost, survival: Survival::identity(), ahead: 0.5 })
     }
 
     /// A step that drafted and verified two nodes of chance 0.5 and accepted `accepted` of them.
@@ -290,6 +304,28 @@ mod tests {
     }
 
     #[test]
+    fn what_drafts_promise_is_followed_where_they_were_drafted() {
+        let mut corrector = corrector();
+        let mut step = |score: f32, passes: &[u32]| {
+            let text = format!("seq 0: 1 *\n  2 {score} *\n  3 -9");
+            let drawing = Drawing::parse(&text).expect("a tree");
+            let tree = SuperTreeView { passes, ..drawing.tree.view() };
+            let (plan, accepted_depth) = (&drawing.plan, &[0][..]);
+            let load = Load { n_seqs: 1, ..Load::default() };
+            let (draft_us, verify_us, host_us) = (100.0, 1016.0, 10.0);
+            corrector.learn(Seen { tree, plan, accepted_depth, load, draft_us, verify_us, host_us })
+        };
+        // Half is known; a quarter is promised.
+        let learnt = (0..400).map(|_| step(-1.3863, &[1]).ahead).last().expect("some steps");
+        assert!((learnt - 0.5).abs() < 0.1, "{learnt}");
+        // Look-ups tell nothing of it, and it is forgotten.
+        let before = step(-0.01, &[0]).ahead;
+        assert!((before - learnt).abs() < 0.01, "{before}");
+        let after = (0..20_000).map(|_| step(-0.01, &[0]).ahead).last().expect("some steps");
+        assert!((after - 1.0).abs() < 0.1, "{after}");
+    }
+
+    #[test]
     fn look_ups_that_cost_no_pass_put_no_probe_off() {
         let mut corrector = corrector();
         let drawing = Drawing::parse("seq 0: 1 *\n  2 -0.6931 *").expect("a tree");
@@ -314,7 +350,7 @@ mod tests {
         let verify = [sample(4, 1000.0), sample(8, 1100.0)];
         let cost = CostTable::from_samples(&verify, &[], 0.0, Between::Step).expect("times");
         let survival = Survival::identity();
-        let mut corrector = Corrector::new(CorrectorParams { cost, survival });
+        let mut corrector = Corrector::new(CorrectorParams { cost, survival, ahead: 0.5 });
         // Forwards of 3 rows are as they were; those of 5, padded to 8, take half as long again.
         (0..4000).for_each(|i| {
             let _ = plain(&mut corrector, [3, 5][i % 2], [1.0, 1.5][i % 2]);

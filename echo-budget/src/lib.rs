@@ -45,6 +45,7 @@ mod families;
 pub mod goodput;
 pub mod opt_tree;
 mod ranking;
+mod ratio;
 pub mod replay;
 pub mod survival;
 pub mod talon;

@@ -3,15 +3,15 @@
 //! One more level costs a draft pass for the whole batch, and its rows are rows of the target's
 //! forward; it brings a choice. With `p` the chance of a sequence's best path so far and `r` what
 //! the next level may multiply it by, known as quantiles, drafting is worth the mean over `r` of
-//! `p r - λ` tokens to it, where `p r` exceeds `MARGIN · λ`, and nothing elsewhere: the solver takes
-//! no other rows, and those it takes cost their price `λ = rate · T'(rows)`, `rate` being plain
-//! decoding's tokens per microsecond at this load. The level is drafted while all that exceeds
-//! `MARGIN` times what the pass costs, `rate · T_draft`, and for those sequences alone that add to
-//! it. The rest forgoes the pass and keeps what a look-up in the text finds for nothing; whether its
-//! rows pay is for the solver to say.
+//! `p r - λ` tokens to it, where `p r` exceeds `MARGIN · λ`, and nothing elsewhere: the solver
+//! takes no other rows, and those it takes cost their price `λ = rate · T'(rows)`, `rate` being
+//! plain decoding's tokens per microsecond at this load. The level is drafted while all that
+//! exceeds `MARGIN` times what the pass costs, `rate · T_draft`, and for those sequences alone that
+//! add to it. The rest forgoes the pass and keeps what a look-up in the text finds for nothing;
+//! whether its rows pay is for the solver to say.
 //!
 //! Prompt rows in the same forward decide how dear a further row is, not `rate`: they are read in
-//! any case.
+//! any case. What `r` was known to be is corrected by what drafts have promised since.
 //!
 //! The paper (ECHO, arXiv 2604.09603) takes draft passes for free: a single confident request can
 //! buy one for everybody. Here it can't.
@@ -84,7 +84,7 @@ impl Gate for Worth {
         // A curve may be flat for some rows and rise later: the price is that of one row for all.
         let rows = base + depth * n;
         let row_us = (times.verify_us(rows + n) - times.verify_us(rows)).max(0.0) / n as f64;
-        let chance = f64::from(load.correction.chance);
+        let chance = f64::from(load.correction.chance) * f64::from(load.correction.ahead);
         let (mut value, mut nodes) = (0.0, 0);
         for (_, own) in frontier.seqs() {
             let open = own.clone().filter(|&i| keep.passes(i - first));
@@ -110,7 +110,7 @@ impl Gate for Worth {
 mod tests {
     use super::*;
     use crate::cost::{Between, Sample};
-    use echo_core::SuperTreeView;
+    use echo_core::{Correction, SuperTreeView};
     use echo_tree::Drawing;
 
     fn worth(draft_us: f64, row_us: f64) -> Worth {
@@ -146,6 +146,16 @@ mod tests {
         assert_eq!(left(&worth(420.0, 1.0), 1, "seq 0: 1"), [0]);
         // The rows count too.
         assert_eq!(left(&worth(380.0, 200.0), 1, "seq 0: 1"), [0]);
+    }
+
+    #[test]
+    fn what_drafts_promise_is_believed_before_what_was_known() {
+        let of = |ahead| {
+            let correction = Correction { ahead, ..Correction::NONE };
+            let load = Load { n_seqs: 1, correction, ..Load::default() };
+            left_under(&worth(300.0, 1.0), load, "seq 0: 1")
+        };
+        assert_eq!((of(1.0), of(0.7)), (vec![2], vec![0]));
     }
 
     #[test]

@@ -83,8 +83,10 @@ pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
 
 /// Who follows times and chances for the gate called `name`, if it lives on them.
 pub(crate) fn learner(name: &str, known: Option<&Known>) -> Option<Box<dyn Learner>> {
-    let Known { cost, survival, .. } = known.filter(|_| name == "auto")?.clone();
-    Some(Box::new(Corrector::new(CorrectorParams { cost, survival })))
+    let Known { cost, survival, ahead, .. } = known.filter(|_| name == "auto")?.clone();
+    let first = ahead.first()?;
+    let ahead = first.iter().sum::<f32>() / first.len() as f32;
+    Some(Box::new(Corrector::new(CorrectorParams { cost, survival, ahead })))
 }
 
 /// Parameters between commas.

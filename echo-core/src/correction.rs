@@ -13,6 +13,9 @@ pub struct Correction {
     pub draft: f32,
     /// Chance that a drafted token is accepted over the chance promised; at least 0.
     pub chance: f32,
+    /// Chance promised to the best token of a draft over what was known before it was drafted; at
+    /// least 0. Requests that sample, and other texts, are promised less.
+    pub ahead: f32,
     /// Microseconds of a step outside forwards and draft passes, on top of the time known.
     pub host_us: f32,
 }
@@ -22,8 +25,13 @@ impl Correction {
     pub const POINTS: usize = 12;
 
     /// Everything is as it was.
-    pub const NONE: Correction =
-        Correction { verify: [1.0; Self::POINTS], draft: 1.0, chance: 1.0, host_us: 0.0 };
+    pub const NONE: Correction = Correction {
+        verify: [1.0; Self::POINTS],
+        draft: 1.0,
+        chance: 1.0,
+        ahead: 1.0,
+        host_us: 0.0,
+    };
 
     /// The factor on the time of a forward of `rows` rows: linear in the logarithm of rows between
     /// two points, flat beyond the last.

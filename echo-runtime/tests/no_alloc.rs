@@ -97,7 +97,7 @@ fn engine(has_head: bool) -> Engine {
         vocab: Arc::new(SmallVocab),
     };
     let mut engine = Engine::new(parts, limits, Options::default()).expect("the limits are legal");
-    engine.set_learner(Box::new(Corrector::new(CorrectorParams { cost, survival })));
+    engine.set_learner(Box::new(Corrector::new(CorrectorParams { cost, survival, ahead: 0.9 })));
     engine
 }
 
