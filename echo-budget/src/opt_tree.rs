@@ -141,8 +141,9 @@ impl Gate for OptTree {
         let scratch = &mut *self.looking.borrow_mut();
         scratch.read(tree);
         for root in 0..tree.roots() {
-            if !self.cut.grows(tree, scratch, depth, root) {
-                scratch.families.of(depth, root).for_each(|n| keep.narrow(n - first, 0));
+            let nodes = scratch.families.of(depth, root);
+            if !nodes.is_empty() && !self.cut.grows(tree, scratch, depth, root) {
+                nodes.for_each(|n| keep.narrow(n - first, 0));
             }
         }
     }
