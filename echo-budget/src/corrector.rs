@@ -8,9 +8,9 @@
 //! draft pass has its own part in the place of `s`. Nothing above `RESIDUAL_MAX` is believed of one
 //! step, so a preempted forward moves them by a few percent.
 //!
-//! The chance of a drafted token is followed by counting what was accepted and what was promised
-//! ([`Ratio`]). So is what drafts promise at all, by the best token of each first level that was
-//! drafted, over what was known before of such tokens.
+//! The chance of a drafted token is followed by counting: `(accepted + k) / (promised + k)`, both
+//! decaying by the tokens promised. So is what drafts promise at all, by the best token of each
+//! first level that was drafted, over what was known before of such tokens.
 //!
 //! What isn't seen is forgotten slowly: the shape and the counts go back to what was known at
 //! start, so a policy that stopped drafting in a bad moment tries again. Where it stays away for
