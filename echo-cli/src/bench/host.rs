@@ -185,7 +185,7 @@ impl Scene {
 /// Prints the times.
 pub(crate) fn print(host: &[Host]) {
     println!(
-        "\nhost: gate, solver, and both with opening levels and pack, in us, {CANDIDATES} \
+        "\nhost: gate, solver, and both with opening levels and pack, in µs, {CANDIDATES} \
          candidates per request\n"
     );
     let cells = |h: &Host| {

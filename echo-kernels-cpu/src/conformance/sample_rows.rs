@@ -74,6 +74,15 @@ fn spice(logits: &mut [f32], row: usize, random: &mut Random) {
         logits.fill(-8.5);
         logits[7] = 0.0;
     }
+    if is_even(row, logits.len()) {
+        logits.iter_mut().enumerate().for_each(|(token, l)| *l = -8.0 - 1e-3 * token as f32);
+    }
+}
+
+/// Whether the row is nearly even, and min-p leaves its first four tokens: fewer than top-k asks
+/// for, which must not bring the others back.
+fn is_even(row: usize, vocab: usize) -> bool {
+    row % 13 == 10 && vocab > 100
 }
 
 /// Whether the row has one likely token and, in thousands of unlikely ones, ten times its mass:
@@ -98,6 +107,10 @@ fn edits(vocab: usize, random: &mut Random) -> Vec<TokenEdit> {
 }
 
 fn spec(row: usize, vocab: usize, random: &mut Random) -> SampleSpec {
+    if is_even(row, vocab) {
+        let (temperature, top_k, min_p) = (1.0, 50, 0.9965);
+        return SampleSpec { seed: 5, temperature, top_k, min_p, ..SampleSpec::GREEDY };
+    }
     if is_flat(row, vocab) {
         return SampleSpec { seed: 3, temperature: 1.0, top_p: 0.9, ..SampleSpec::GREEDY };
     }
