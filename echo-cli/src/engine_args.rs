@@ -22,7 +22,8 @@ pub(crate) struct EngineArgs {
     /// CPU kernels: `fast`, `reference`, or an instruction set (see `echo-llm doctor`)
     #[arg(long, default_value = "fast")]
     pub(crate) kernels: String,
-    /// What quantised weights meet on the CPU: `int8` (fast) or `float` (exact to single precision)
+    /// What quantised weights meet on the CPU: `int8` (fast, with keys and values in half precision)
+    /// or `float` (exact to single precision, keys and values too)
     #[arg(long, default_value = "int8")]
     pub(crate) activations: String,
     /// CUDA: launch each kernel by itself instead of replaying captured graphs, to compare

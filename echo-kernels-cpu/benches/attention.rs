@@ -89,7 +89,12 @@ impl Batch {
 
     /// Bytes of keys and values that the rows see, each counted once.
     fn bytes(&self) -> usize {
-        self.seqs * (self.cached + self.rows_each - 1) * HEADS.n_kv * HEADS.dim * 2 * 4
+        self.seqs
+            * (self.cached + self.rows_each - 1)
+            * HEADS.n_kv
+            * HEADS.dim
+            * 2
+            * size_of::<half::f16>()
     }
 
     /// Products of queries with keys and of weights with values.
@@ -120,8 +125,8 @@ fn values(n: usize, step: usize) -> Vec<f32> {
     (0..n).map(|i| (i * step % 1009) as f32 / 504.5 - 1.0).collect()
 }
 
-fn upload(kernels: &CpuKernels, data: &[f32]) -> Buffer {
-    let buffer = kernels.alloc(Element::F32, data.len(), "bench").expect("memory");
+fn upload(kernels: &CpuKernels, element: Element, data: &[f32]) -> Buffer {
+    let buffer = kernels.alloc(element, data.len(), "bench").expect("memory");
     kernels.write(buffer, 0, Data::F32(data)).expect("a host copy");
     buffer
 }
@@ -129,19 +134,25 @@ fn upload(kernels: &CpuKernels, data: &[f32]) -> Buffer {
 fn case(c: &mut Criterion, isa: Isa, batch: &Batch, bandwidth: f64) {
     let path = Path::With(isa);
     let kernels = CpuKernels::new(CpuOptions { threads: THREADS, path, ..CpuOptions::default() });
-    let limits = Limits { rows_max: batch.rows(), ..Limits::usual(batch.seqs, batch.cached) };
+    let (rows_max, kv_slots) = (batch.rows(), batch.slots());
+    let limits = Limits { rows_max, kv_slots, ..Limits::usual(batch.seqs, batch.cached) };
     let stage = kernels.open_stage(&limits).expect("memory");
     kernels.stage(stage, batch.view()).expect("rows within the limits");
     let width = HEADS.n_kv * HEADS.dim;
     let q = values(batch.rows() * HEADS.qkv_width(), 7919);
-    let (k, v) = (values(batch.slots() * width, 6871), values(batch.slots() * width, 5557));
+    let mut kv = [6871, 5557].map(|step| values(batch.slots() * width, step));
     let copies = COLD_BYTES / batch.bytes() + 1;
-    let caches: Vec<_> =
-        (0..copies).map(|_| (upload(&kernels, &k), upload(&kernels, &v))).collect();
-    let qkv = Mat::new(upload(&kernels, &q), HEADS.qkv_width());
+    let caches: Vec<_> = (0..copies)
+        .map(|_| kv.each_ref().map(|data| upload(&kernels, Element::Kv, data)))
+        .collect();
+    // What the device keeps of them.
+    for (data, &buffer) in kv.iter_mut().zip(&caches[0]) {
+        kernels.read(buffer, 0, data).expect("a host copy");
+    }
+    let qkv = Mat::new(upload(&kernels, Element::F32, &q), HEADS.qkv_width());
     let mut answer = vec![f32::NAN; batch.rows() * HEADS.n_q * HEADS.dim];
-    let out = Mat::new(upload(&kernels, &answer), HEADS.n_q * HEADS.dim);
-    let attend = |(keys, values): (Buffer, Buffer)| {
+    let out = Mat::new(upload(&kernels, Element::F32, &answer), HEADS.n_q * HEADS.dim);
+    let attend = |[keys, values]: [Buffer; 2]| {
         kernels.tree_attention(stage, HEADS, qkv, keys, values, out).expect("a host call");
     };
 
@@ -149,7 +160,8 @@ fn case(c: &mut Criterion, isa: Isa, batch: &Batch, bandwidth: f64) {
     kernels.read(out.buffer, 0, &mut answer).expect("a host copy");
     let mut want = vec![0.0; answer.len()];
     let (q_area, out_area) = (Area::from(qkv), Area::from(out));
-    reference::tree_attention(batch.view(), HEADS, &q, q_area, &k, &v, &mut want, out_area);
+    let [keys, values] = &kv;
+    reference::tree_attention(batch.view(), HEADS, &q, q_area, keys, values, &mut want, out_area);
     let error: f64 = answer.iter().zip(&want).map(|(a, w)| f64::from(a - w).powi(2)).sum();
     let power: f64 = want.iter().map(|w| f64::from(*w).powi(2)).sum();
     assert!(error <= 1e-10 * power, "wrong answer: error {error} of {power}");

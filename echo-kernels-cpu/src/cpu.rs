@@ -28,7 +28,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// The form of the operations.
     pub path: Path,
-    /// What quantised weights meet on the fast path.
+    /// What quantised weights meet on the fast path. With [`Activations::Int8`] keys and values
+    /// are kept in half precision there, which is finer.
     pub activations: Activations,
 }
 
@@ -72,13 +73,14 @@ impl CpuKernels {
     /// not in [`Isa::available`].
     pub fn new(options: CpuOptions) -> Self {
         let CpuOptions { threads, path, activations } = options;
+        let halves = path != Path::Reference && activations == Activations::Int8;
         let fast = match path {
             Path::Reference => None,
             Path::Fast => Some(Fast::new(threads, Isa::detect(), activations)),
             Path::With(isa) => Some(Fast::new(threads, isa, activations)),
         };
         CpuKernels {
-            state: Mutex::new(State { memory: Memory::default(), fast, slow: Slow::default() }),
+            state: Mutex::new(State { memory: Memory::new(halves), fast, slow: Slow::default() }),
         }
     }
 }
@@ -112,8 +114,7 @@ impl Device for CpuKernels {
     }
 
     fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError> {
-        let state = self.state.lock();
-        out.copy_from_slice(&state.memory.floats(buffer)[start..start + out.len()]);
+        self.state.lock().memory.read(buffer, start, out);
         Ok(())
     }
 }

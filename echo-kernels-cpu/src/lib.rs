@@ -9,7 +9,7 @@
 //! This crate knows no request, no policy, no file and no model.
 //!
 //! Reading order: [`mod@reference`] (one file per operation, its header the specification), `cpu`
-//! and `ops` (the ports), `memory`, `staged`, `line`, `pages`, `pool`, `linear` (the fast linear
+//! and `ops` (the ports), `memory`, `kv`, `staged`, `line`, `pages`, `pool`, `linear` (the fast linear
 //! layer), `fast` (the other fast forms), [`conformance`].
 #![deny(missing_docs)]
 
@@ -17,6 +17,7 @@ mod area;
 pub mod conformance;
 mod cpu;
 mod fast;
+mod kv;
 mod line;
 pub mod linear;
 mod memory;

@@ -1,14 +1,17 @@
 //! The device's memory: buffers, weights and staged rows, all of the host's.
 
+use crate::kv::{Kv, to_half};
 use crate::linear::PackedWeight;
 use crate::pages::{Arena, Piece};
 use crate::staged::Staged;
 use echo_core::port::{Buffer, Data, Element, Stage, Weight};
 use echo_core::{DeviceError, Limits};
+use half::f16;
 
 /// A device array.
 enum Array {
     F32(Piece<f32>),
+    F16(Piece<f16>),
     U32(Piece<u32>),
 }
 
@@ -23,6 +26,8 @@ pub(crate) enum Stored {
 /// All memory of one device. Ids are indices; nothing is freed before the device is.
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// Whether keys and values are kept in half precision.
+    halves: bool,
     arena: Arena,
     arrays: Vec<Array>,
     weights: Vec<Stored>,
@@ -30,17 +35,25 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// `halves`: whether keys and values are kept in half precision.
+    pub(crate) fn new(halves: bool) -> Self {
+        Memory { halves, ..Memory::default() }
+    }
+
     pub(crate) fn alloc(
         &mut self,
         element: Element,
         len: usize,
         what: &str,
     ) -> Result<Buffer, DeviceError> {
+        let is_half = element == Element::Kv && self.halves;
         let array = match element {
-            Element::F32 => self.arena.take(len).map(Array::F32),
+            _ if is_half => self.arena.take(len).map(Array::F16),
+            Element::F32 | Element::Kv => self.arena.take(len).map(Array::F32),
             Element::U32 => self.arena.take(len).map(Array::U32),
         };
-        let asked = len.saturating_mul(size_of::<f32>());
+        let bytes = if is_half { size_of::<f16>() } else { size_of::<f32>() };
+        let asked = len.saturating_mul(bytes);
         let none = || DeviceError::OutOfMemory { asked, what: what.to_owned() };
         self.arrays.push(array.ok_or_else(none)?);
         Ok(Buffer(self.arrays.len() as u32 - 1))
@@ -59,8 +72,25 @@ impl Memory {
             (Array::U32(array), Data::U32(data)) => {
                 array[start..start + data.len()].copy_from_slice(data);
             }
-            (Array::F32(_), Data::U32(_)) => panic!("{buffer:?} holds F32, U32 was written"),
+            (Array::F16(array), Data::F32(data)) => {
+                let places = &mut array[start..start + data.len()];
+                places.iter_mut().zip(data).for_each(|(place, &x)| *place = to_half(x));
+            }
+            (Array::F32(_) | Array::F16(_), Data::U32(_)) => {
+                panic!("{buffer:?} holds floats, U32 was written")
+            }
             (Array::U32(_), Data::F32(_)) => panic!("{buffer:?} holds U32, F32 was written"),
+        }
+    }
+
+    /// Copies elements from `start` on.
+    pub(crate) fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
+        match &self.arrays[buffer.0 as usize] {
+            Array::F16(array) => {
+                out.iter_mut().zip(&array[range]).for_each(|(out, x)| *out = x.to_f32());
+            }
+            array => out.copy_from_slice(&array.floats()[range]),
         }
     }
 
@@ -102,18 +132,24 @@ impl Memory {
         &mut self.stages[stage.0 as usize]
     }
 
-    /// Borrows staged rows beside F32 buffers to be read and written.
-    pub(crate) fn staged_and_floats<const N: usize>(
+    /// Borrows staged rows and keys and values beside two F32 buffers.
+    pub(crate) fn staged_and_kv(
         &mut self,
         stage: Stage,
-        buffers: [Buffer; N],
-    ) -> (&Staged, [&mut [f32]; N]) {
+        [keys, values]: [Buffer; 2],
+        others: [Buffer; 2],
+    ) -> (&Staged, Kv<'_>, [&mut [f32]; 2]) {
         let Memory { arrays, stages, .. } = self;
-        let indices = buffers.map(|b| b.0 as usize);
-        match arrays.get_disjoint_mut(indices) {
-            Ok(arrays) => (&stages[stage.0 as usize], arrays.map(Array::floats_mut)),
+        let buffers = [keys, values, others[0], others[1]];
+        let [keys, values, a, b] = match arrays.get_disjoint_mut(buffers.map(|b| b.0 as usize)) {
+            Ok(arrays) => arrays,
             Err(error) => panic!("operands must be different buffers: {buffers:?}: {error}"),
-        }
+        };
+        let kv = match (keys, values) {
+            (Array::F16(keys), Array::F16(values)) => Kv::F16 { keys, values },
+            (keys, values) => Kv::F32 { keys: keys.floats_mut(), values: values.floats_mut() },
+        };
+        (&stages[stage.0 as usize], kv, [a, b].map(Array::floats_mut))
     }
 
     /// Borrows a weight and staged rows beside an F32 buffer to be written.
@@ -149,14 +185,14 @@ impl Array {
     fn floats(&self) -> &[f32] {
         match self {
             Array::F32(array) => array,
-            Array::U32(_) => panic!("a U32 buffer was used as F32"),
+            Array::F16(_) | Array::U32(_) => panic!("a Kv or U32 buffer was used as F32"),
         }
     }
 
     fn floats_mut(&mut self) -> &mut [f32] {
         match self {
             Array::F32(array) => array,
-            Array::U32(_) => panic!("a U32 buffer was used as F32"),
+            Array::F16(_) | Array::U32(_) => panic!("a Kv or U32 buffer was used as F32"),
         }
     }
 }
@@ -177,5 +213,18 @@ mod tests {
         let buffer = memory.alloc(Element::F32, 4, "test").unwrap();
         memory.write(buffer, 1, Data::F32(&[5.0, 6.0]));
         assert_eq!(memory.floats(buffer), [0.0, 5.0, 6.0, 0.0]);
+    }
+
+    #[test]
+    fn keys_and_values_are_halves_where_they_may_be() {
+        for halves in [false, true] {
+            let mut memory = Memory::new(halves);
+            let buffer = memory.alloc(Element::Kv, 3, "keys").unwrap();
+            memory.write(buffer, 1, Data::F32(&[1.000_1, 1e9]));
+            let mut out = [9.0; 3];
+            memory.read(buffer, 0, &mut out);
+            let kept = if halves { [0.0, 1.0, 65_504.0] } else { [0.0, 1.000_1, 1e9] };
+            assert_eq!(out, kept);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::area::Area;
 use crate::cpu::{CpuKernels, State};
+use crate::kv::Kv;
 use crate::memory::Stored;
 use crate::reference;
 use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
@@ -90,14 +91,22 @@ impl Kernels for CpuKernels {
         values: Buffer,
     ) -> Result<(), DeviceError> {
         let State { memory, fast, .. } = &mut *self.state.lock();
-        let (staged, [rope, x, keys, values]) =
-            memory.staged_and_floats(stage, [rope, qkv.buffer, keys, values]);
+        let (staged, kv, [rope, x]) =
+            memory.staged_and_kv(stage, [keys, values], [rope, qkv.buffer]);
         let (packed, area) = (staged.view(), Area::from(qkv));
         assert_eq!(area.width, heads.qkv_width(), "rope_store: columns of qkv");
         area.check(packed.rows(), x.len(), "rope_store: qkv");
-        match fast {
-            Some(fast) => fast.rope_store(packed, heads, rope, x, area, keys, values),
-            None => reference::rope_store(packed, heads, rope, x, area, keys, values),
+        match (fast, kv) {
+            (Some(fast), Kv::F16 { keys, values }) => {
+                fast.rope_store(packed, heads, rope, x, area, keys, values);
+            }
+            (Some(fast), Kv::F32 { keys, values }) => {
+                fast.rope_store(packed, heads, rope, x, area, keys, values);
+            }
+            (None, Kv::F32 { keys, values }) => {
+                reference::rope_store(packed, heads, rope, x, area, keys, values);
+            }
+            (None, Kv::F16 { .. }) => unreachable!("halves are kept on the fast path only"),
         }
         Ok(())
     }
@@ -112,24 +121,30 @@ impl Kernels for CpuKernels {
         out: Mat,
     ) -> Result<(), DeviceError> {
         let State { memory, fast, .. } = &mut *self.state.lock();
-        let (staged, [x, keys, values, into]) =
-            memory.staged_and_floats(stage, [qkv.buffer, keys, values, out.buffer]);
+        let (staged, kv, [x, into]) =
+            memory.staged_and_kv(stage, [keys, values], [qkv.buffer, out.buffer]);
         let packed = staged.view();
         let (x_area, out_area) = (Area::from(qkv), Area::from(out));
         assert_eq!(x_area.width, heads.qkv_width(), "tree_attention: columns of qkv");
         assert_eq!(out_area.width, heads.n_q * heads.dim, "tree_attention: columns of out");
         x_area.check(packed.rows(), x.len(), "tree_attention: qkv");
         out_area.check(packed.rows(), into.len(), "tree_attention: out");
-        match fast {
-            Some(fast) => {
-                let longest = staged.context_max();
+        let longest = staged.context_max();
+        match (fast, kv) {
+            (Some(fast), Kv::F16 { keys, values }) => {
                 fast.tree_attention(
                     packed, longest, heads, x, x_area, keys, values, into, out_area,
                 );
             }
-            None => {
+            (Some(fast), Kv::F32 { keys, values }) => {
+                fast.tree_attention(
+                    packed, longest, heads, x, x_area, keys, values, into, out_area,
+                );
+            }
+            (None, Kv::F32 { keys, values }) => {
                 reference::tree_attention(packed, heads, x, x_area, keys, values, into, out_area);
             }
+            (None, Kv::F16 { .. }) => unreachable!("halves are kept on the fast path only"),
         }
         Ok(())
     }

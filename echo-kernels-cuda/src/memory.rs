@@ -42,6 +42,8 @@ impl Memory {
     ) -> Result<Buffer, DeviceError> {
         let bytes = len.saturating_mul(4);
         let address = driver.alloc(bytes, what)?;
+        // Keys and values are kept as they are.
+        let element = if element == Element::Kv { Element::F32 } else { element };
         self.arrays.push(Array { element, address, len });
         Ok(Buffer(self.arrays.len() as u32 - 1))
     }

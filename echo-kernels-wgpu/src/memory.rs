@@ -89,10 +89,10 @@ impl Memory {
         Ok(Weight(self.weights.len() as u32 - 1))
     }
 
-    /// An F32 buffer.
+    /// An F32 buffer; keys and values are kept as such, too.
     pub(crate) fn floats(&self, buffer: Buffer) -> &Array {
         match self.array(buffer) {
-            (array, Element::F32) => array,
+            (array, Element::F32 | Element::Kv) => array,
             (_, Element::U32) => panic!("{buffer:?} holds U32, F32 was meant"),
         }
     }
@@ -101,7 +101,7 @@ impl Memory {
     pub(crate) fn numbers(&self, buffer: Buffer) -> &Array {
         match self.array(buffer) {
             (array, Element::U32) => array,
-            (_, Element::F32) => panic!("{buffer:?} holds F32, U32 was meant"),
+            (_, Element::F32 | Element::Kv) => panic!("{buffer:?} holds F32, U32 was meant"),
         }
     }
 

@@ -20,8 +20,11 @@ pub struct Stage(pub u32);
 /// Element type of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
-    /// Activations, norms, keys and values.
+    /// Activations and norms.
     F32,
+    /// Keys and values. Written and read as F32; how finely a device keeps them is its own affair,
+    /// and the same for as long as it lives.
+    Kv,
     /// Row numbers.
     U32,
 }
@@ -29,7 +32,7 @@ pub enum Element {
 /// Host data on its way into a [`Buffer`].
 #[derive(Clone, Copy, Debug)]
 pub enum Data<'a> {
-    /// For [`Element::F32`].
+    /// For [`Element::F32`] and [`Element::Kv`].
     F32(&'a [f32]),
     /// For [`Element::U32`].
     U32(&'a [u32]),
@@ -56,7 +59,7 @@ pub trait Device: Send + Sync {
     /// Copies `data` into `buffer` from element `start` on.
     fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError>;
 
-    /// Waits for all that was enqueued, then copies `out.len()` elements of an F32 buffer from
+    /// Waits for all that was enqueued, then copies `out.len()` elements of an F32 or Kv buffer from
     /// element `start` on.
     fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError>;
 }

@@ -81,7 +81,7 @@ pub trait Kernels: Device {
     /// the row's slot.
     ///
     /// `rope` holds `(cos, sin)` pairs, `[positions, dim / 2, 2]`; column `i` of a head is paired
-    /// with column `i + dim / 2`. `keys` and `values` are `[slots, n_kv, dim]`.
+    /// with column `i + dim / 2`. `keys` and `values` are Kv buffers, `[slots, n_kv, dim]`.
     fn rope_store(
         &self,
         stage: Stage,

@@ -87,6 +87,18 @@ pub(super) fn upload(device: &dyn Device, data: &[f32]) -> Result<Buffer, Device
     Ok(buffer)
 }
 
+/// The same for keys or values.
+pub(super) fn upload_kv(device: &dyn Device, data: &[f32]) -> Result<Buffer, DeviceError> {
+    let buffer = device.alloc(Element::Kv, data.len(), "conformance")?;
+    device.write(buffer, 0, Data::F32(data))?;
+    Ok(buffer)
+}
+
+/// What the device keeps of keys or values.
+pub(super) fn kept(device: &dyn Device, data: &[f32]) -> Result<Vec<f32>, DeviceError> {
+    download(device, upload_kv(device, data)?, data.len())
+}
+
 /// A buffer of the device with these row numbers.
 pub(super) fn upload_index(device: &dyn Device, data: &[u32]) -> Result<Buffer, DeviceError> {
     let buffer = device.alloc(Element::U32, data.len(), "conformance")?;

@@ -4,7 +4,7 @@ use super::compare::Class;
 use super::purity::{ROWS_MAX, Rows};
 use super::random::Random;
 use super::scene::{SLOTS, Scene, open_stage};
-use super::sheet::{GUARD, Sheet, download, upload};
+use super::sheet::{GUARD, Sheet, download, kept, upload_kv};
 use super::suite::Suite;
 use crate::reference;
 use echo_core::DeviceError;
@@ -36,6 +36,11 @@ impl Cache {
         self.keys[at..at + width].copy_from_slice(&random.activations(width));
         self.values[at..at + width].copy_from_slice(&random.activations(width));
     }
+
+    /// What the device keeps of it, and so attends to.
+    fn kept(&self, kernels: &dyn Kernels) -> Result<Self, DeviceError> {
+        Ok(Cache { keys: kept(kernels, &self.keys)?, values: kept(kernels, &self.values)? })
+    }
 }
 
 pub(super) fn check(suite: &mut Suite<'_>) {
@@ -56,7 +61,10 @@ pub(super) fn check(suite: &mut Suite<'_>) {
                     }
                 }
             }
-            cases(suite, &*kernels, heads, &scene, &cache);
+            match cache.kept(&*kernels) {
+                Ok(cache) => cases(suite, &*kernels, heads, &scene, &cache),
+                Err(error) => suite.verdict("keys and values", Err(error.to_string())),
+            }
         }
     }
     one_hot(suite, &*kernels);
@@ -162,7 +170,7 @@ fn run(
     cache: &Cache,
     out: &Sheet,
 ) -> Result<Vec<f32>, DeviceError> {
-    let (keys, values) = (upload(kernels, &cache.keys)?, upload(kernels, &cache.values)?);
+    let (keys, values) = (upload_kv(kernels, &cache.keys)?, upload_kv(kernels, &cache.values)?);
     let (from, into) = (qkv.upload(kernels)?, out.upload(kernels)?);
     let stage = open_stage(kernels)?;
     kernels.stage(stage, scene.view())?;
@@ -192,7 +200,7 @@ fn prepare(
 ) -> Result<Rows<'_>, DeviceError> {
     let queries = Sheet::random(lengths.len(), heads.qkv_width(), &mut Random::new(4));
     let empty = Cache::poison(heads);
-    let (keys, values) = (upload(kernels, &empty.keys)?, upload(kernels, &empty.values)?);
+    let (keys, values) = (upload_kv(kernels, &empty.keys)?, upload_kv(kernels, &empty.values)?);
     let rows_max = lengths.len() * 10;
     let qkv = Sheet::guarded(rows_max, heads.qkv_width());
     let out = Sheet::guarded(rows_max, heads.n_q * heads.dim);

@@ -3,7 +3,8 @@
 //! Threads divide rows (attention: rows and key heads), never a sum, so no result depends on their
 //! number; tails are padded to whole vectors, so none depends on where a row lies.
 //!
-//! Reading order: `simd` (the vectors), `rows` (how threads share a matrix), one file per
+//! Reading order: `simd` (the vectors), `rows` (how threads share a matrix),
+//! `kv_element` (how keys and values are kept), one file per
 //! operation, of which `tree_attention` is the one with a design.
 
 // Kernels are inlined into a function per instruction set, or they would not be compiled for it;
@@ -14,6 +15,7 @@ mod add;
 mod candidates;
 mod embed;
 mod gather_rows;
+mod kv_element;
 mod mass;
 mod rms_norm;
 mod rope_store;

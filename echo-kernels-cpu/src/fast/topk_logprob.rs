@@ -22,16 +22,14 @@ impl Fast {
         assert!((1..=area.width).contains(&k), "topk_logprob: k is {k} of {} columns", area.width);
         best.reset(rows, k);
         let own = Area { stride: k, col: 0, width: k };
-        // Bits of columns travel as floats, so that one helper divides both among threads.
-        let columns = Rows::new(bytemuck::cast_slice_mut(&mut best.column), own, rows);
+        let columns = Rows::new(&mut best.column, own, rows);
         let log_probs = Rows::new(&mut best.log_prob, own, rows);
         self.each_row(rows, area.width, &|row| {
             let x = &x[area.at(row, 0)..area.at(row, area.width)];
-            // SAFETY: each row is worked on once, and its floats are read as columns here alone.
+            // SAFETY: each row is worked on once.
             unsafe {
-                let columns = bytemuck::cast_slice_mut(columns.row_mut(row));
                 let log_probs = log_probs.row_mut(row);
-                select(x, columns, log_probs);
+                select(x, columns.row_mut(row), log_probs);
                 let max = log_probs[0];
                 let mut total = 0.0;
                 total_on(self.isa, x, max, &mut total);

@@ -17,6 +17,7 @@ mod kernel;
 mod sums;
 
 use super::Fast;
+use super::kv_element::KvElement;
 use super::rows::Rows;
 use super::simd::LANES;
 use crate::area::Area;
@@ -71,27 +72,28 @@ impl Worker {
 }
 
 /// The operands of one call.
-struct Attention<'a> {
+struct Attention<'a, T> {
     isa: Isa,
     packed: PackedView<'a>,
     heads: Heads,
     qkv: &'a [f32],
     qkv_area: Area,
-    keys: &'a [f32],
-    values: &'a [f32],
+    keys: &'a [T],
+    values: &'a [T],
     out: Rows<'a>,
 }
 
 impl Fast {
-    pub(crate) fn tree_attention(
+    #[allow(private_bounds, reason = "keys and values of the two types there are")]
+    pub(crate) fn tree_attention<T: KvElement>(
         &mut self,
         packed: PackedView<'_>,
         longest: usize,
         heads: Heads,
         qkv: &[f32],
         qkv_area: Area,
-        keys: &[f32],
-        values: &[f32],
+        keys: &[T],
+        values: &[T],
         out: &mut [f32],
         out_area: Area,
     ) {
@@ -126,7 +128,7 @@ impl Fast {
     }
 }
 
-impl Attention<'_> {
+impl<T: KvElement> Attention<'_, T> {
     fn group(&self) -> usize {
         self.heads.n_q / self.heads.n_kv
     }

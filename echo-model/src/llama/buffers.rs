@@ -38,7 +38,7 @@ impl Buffers {
         // A prompt that is scored wants all of its rows.
         let sampled_max = rows;
         let mat = |rows: usize, width: usize, what: &str| {
-            let buffer = room::rows(kernels, ("rows_max", rows), 0, width, what)?;
+            let buffer = room::rows(kernels, Element::F32, ("rows_max", rows), 0, width, what)?;
             Ok::<_, DeviceError>(Mat::new(buffer, width))
         };
         Ok(Buffers {

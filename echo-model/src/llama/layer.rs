@@ -5,7 +5,7 @@ use super::load::{LoadError, Loader};
 use crate::role::Role;
 use crate::room;
 use echo_core::DeviceError;
-use echo_core::port::{Buffer, Heads, Kernels, Mat, Stage, Weight};
+use echo_core::port::{Buffer, Element, Heads, Kernels, Mat, Stage, Weight};
 
 /// The weights and the KV slots of one layer.
 pub(super) struct Layer {
@@ -53,8 +53,8 @@ impl Layer {
             ffn_norm: loader.norm(Role::FfnNorm(layer))?,
             gate_up: loader.matrix(&[Role::Gate(layer), Role::Up(layer)])?,
             down: loader.matrix(&[Role::Down(layer)])?,
-            keys: room::rows(kernels, slots, 0, width, "keys")?,
-            values: room::rows(kernels, slots, 0, width, "values")?,
+            keys: room::rows(kernels, Element::Kv, slots, 0, width, "keys")?,
+            values: room::rows(kernels, Element::Kv, slots, 0, width, "values")?,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Parts, Simd};
 use core::arch::x86_64::*;
+use half::f16;
 
 #[derive(Clone, Copy)]
 pub(in super::super) struct Avx2;
@@ -11,8 +12,8 @@ type V = [__m256; 2];
 /// Calls an intrinsic.
 macro_rules! on {
     ($call:expr) => {
-        // SAFETY: the caller of the enclosing function runs on a processor with AVX2 and FMA and,
-        // where memory is touched, has sixteen floats there.
+        // SAFETY: the caller of the enclosing function runs on a processor with AVX2, FMA and F16C
+        // and, where memory is touched, has sixteen numbers there.
         unsafe { $call }
     };
 }
@@ -35,6 +36,21 @@ impl Simd for Avx2 {
         on!({
             _mm256_storeu_ps(to, v[0]);
             _mm256_storeu_ps(to.add(8), v[1]);
+        });
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const f16) -> V {
+        on!({
+            let [low, high] = [from, from.add(8)].map(|at| _mm_loadu_si128(at.cast()));
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut f16, v: V) {
+        on!({
+            let [low, high] = v.map(|v| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+            _mm_storeu_si128(to.cast(), low);
+            _mm_storeu_si128(to.add(8).cast(), high);
         });
     }
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::{Parts, Simd};
 use core::arch::x86_64::*;
+use half::f16;
 
 #[derive(Clone, Copy)]
 pub(in super::super) struct Avx512;
@@ -31,6 +32,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store(to: *mut f32, v: __m512) {
         on!(_mm512_storeu_ps(to, v));
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const f16) -> __m512 {
+        on!(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())))
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut f16, v: __m512) {
+        on!(_mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)));
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {

@@ -15,13 +15,15 @@ pub(super) mod portable;
 
 pub(super) use exp::exp;
 
+use half::f16;
+
 /// Number of lanes.
 pub(super) const LANES: usize = 16;
 
 /// Vector operations of one instruction set.
 ///
-/// Every function must only run on a processor that has the instruction set; `load` and `store`
-/// need sixteen floats behind the pointer, aligned as floats are.
+/// Every function must only run on a processor that has the instruction set; those that load and
+/// store need sixteen numbers behind the pointer, aligned as such numbers are.
 pub(super) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
@@ -32,6 +34,10 @@ pub(super) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
+    /// Sixteen floats kept in half precision.
+    unsafe fn load_half(from: *const f16) -> Self::V;
+    /// Keeps sixteen floats in half precision: to the nearest, ties to even.
+    unsafe fn store_half(to: *mut f16, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -117,25 +123,25 @@ pub(super) unsafe fn max<S: Simd>(v: S::V) -> f32 {
 ///
 /// [`Isa`]: crate::linear::Isa
 macro_rules! versions {
-    ($name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
-        unsafe fn $name(isa: $crate::linear::Isa, $($arg: $type),*) {
+    ($name:ident$(<$t:ident: $bound:ident>)? = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
+        unsafe fn $name$(<$t: $bound>)?(isa: $crate::linear::Isa, $($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $type),*) {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            unsafe fn avx2$(<$t: $bound>)?($($arg: $type),*) {
                 // SAFETY: handed on to the caller; the instruction set is enabled here.
-                unsafe { $kernel::<$crate::fast::simd::avx2::Avx2>($($arg),*) }
+                unsafe { $kernel::<$crate::fast::simd::avx2::Avx2 $(, $t)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            unsafe fn avx512($($arg: $type),*) {
+            unsafe fn avx512$(<$t: $bound>)?($($arg: $type),*) {
                 // SAFETY: handed on to the caller; the instruction set is enabled here.
-                unsafe { $kernel::<$crate::fast::simd::avx512::Avx512>($($arg),*) }
+                unsafe { $kernel::<$crate::fast::simd::avx512::Avx512 $(, $t)?>($($arg),*) }
             }
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon,dotprod")]
-            unsafe fn neon($($arg: $type),*) {
+            unsafe fn neon$(<$t: $bound>)?($($arg: $type),*) {
                 // SAFETY: handed on to the caller; the instruction set is enabled here.
-                unsafe { $kernel::<$crate::fast::simd::neon::Neon>($($arg),*) }
+                unsafe { $kernel::<$crate::fast::simd::neon::Neon $(, $t)?>($($arg),*) }
             }
             match isa {
                 // SAFETY: handed on to the caller; `isa` is available there.
@@ -149,7 +155,7 @@ macro_rules! versions {
                 $crate::linear::Isa::NeonDot => unsafe { neon($($arg),*) },
                 // SAFETY: handed on to the caller.
                 _ => unsafe {
-                    $kernel::<$crate::fast::simd::portable::Portable>($($arg),*)
+                    $kernel::<$crate::fast::simd::portable::Portable $(, $t)?>($($arg),*)
                 },
             }
         }

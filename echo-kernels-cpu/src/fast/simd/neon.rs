@@ -2,6 +2,8 @@
 
 use super::{Parts, Simd};
 use core::arch::aarch64::*;
+use core::arch::asm;
+use half::f16;
 
 #[derive(Clone, Copy)]
 pub(in super::super) struct Neon;
@@ -37,6 +39,19 @@ impl Simd for Neon {
         for (i, v) in v.into_iter().enumerate() {
             // SAFETY: the caller may write sixteen floats there.
             unsafe { vst1q_f32(to.add(4 * i), v) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const f16) -> V {
+        // SAFETY: the caller has sixteen numbers there.
+        let from = unsafe { [from, from.add(4), from.add(8), from.add(12)] };
+        each!(widen(from))
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut f16, v: V) {
+        for (i, v) in v.into_iter().enumerate() {
+            // SAFETY: the caller may write sixteen numbers there.
+            unsafe { narrow(to.add(4 * i), v) };
         }
     }
     #[inline(always)]
@@ -85,6 +100,39 @@ impl Simd for Neon {
     unsafe fn sums(parts: &impl Parts<Self>) -> V {
         // SAFETY: handed on to the caller.
         unsafe { [four(parts, 0), four(parts, 4), four(parts, 8), four(parts, 12)] }
+    }
+}
+
+/// Four numbers of half precision; the intrinsic waits for the type `f16` of the language.
+#[inline(always)]
+unsafe fn widen(from: *const f16) -> float32x4_t {
+    let wide: float32x4_t;
+    // SAFETY: the caller has four numbers there; the instruction works on registers alone.
+    unsafe {
+        let halves = vld1_u16(from.cast());
+        asm!(
+            "fcvtl {wide:v}.4s, {halves:v}.4h",
+            wide = out(vreg) wide,
+            halves = in(vreg) halves,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    wide
+}
+
+/// Keeps four numbers in half precision, rounded as the processor is set to: to nearest even.
+#[inline(always)]
+unsafe fn narrow(to: *mut f16, wide: float32x4_t) {
+    let halves: uint16x4_t;
+    // SAFETY: the caller may write four numbers there; the instruction works on registers alone.
+    unsafe {
+        asm!(
+            "fcvtn {halves:v}.4h, {wide:v}.4s",
+            halves = out(vreg) halves,
+            wide = in(vreg) wide,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        vst1_u16(to.cast(), halves);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Arrays of sixteen floats, for any processor.
 
 use super::{LANES, Parts, Simd, sum};
+use half::f16;
 
 /// Whether fused multiply-add is an instruction of every processor this build may run on.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
@@ -37,6 +38,17 @@ impl Simd for Portable {
     unsafe fn store(to: *mut f32, v: V) {
         // SAFETY: the caller may write sixteen floats there.
         unsafe { *to.cast::<V>() = v };
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const f16) -> V {
+        // SAFETY: the caller has sixteen numbers there, aligned as such numbers are.
+        let halves = unsafe { *from.cast::<[f16; LANES]>() };
+        each(|i| halves[i].to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut f16, v: V) {
+        // SAFETY: the caller may write sixteen numbers there, aligned as such numbers are.
+        unsafe { *to.cast::<[f16; LANES]>() = v.map(f16::from_f32) };
     }
     #[inline(always)]
     unsafe fn add(a: V, b: V) -> V {

@@ -5,7 +5,9 @@
 
 use super::LEN;
 use super::sums::Places;
-use crate::fast::simd::{LANES, Parts, Simd, exp, load_part, max, versions};
+use crate::fast::kv_element::KvElement;
+use crate::fast::simd::{LANES, Parts, Simd, exp, max, versions};
+use crate::line::LINE;
 use crate::linear::Isa;
 use echo_core::Slot;
 
@@ -21,25 +23,25 @@ type Weights = [[f32; LEN]; TOGETHER];
 
 /// The keys and values of one key head.
 #[derive(Clone, Copy)]
-pub(super) struct Cache<'a> {
-    pub(super) keys: &'a [f32],
-    pub(super) values: &'a [f32],
-    /// Floats from slot to slot.
+pub(super) struct Cache<'a, T> {
+    pub(super) keys: &'a [T],
+    pub(super) values: &'a [T],
+    /// Numbers from slot to slot.
     pub(super) stride: usize,
-    /// Floats from the start of a slot to the key head.
+    /// Numbers from the start of a slot to the key head.
     pub(super) first: usize,
-    /// Floats of a key.
+    /// Numbers of a key.
     pub(super) dim: usize,
 }
 
-impl Cache<'_> {
-    /// Floats of a key, up to whole vectors.
+impl<T> Cache<'_, T> {
+    /// Numbers of a key, up to whole vectors.
     pub(super) fn padded(&self) -> usize {
         self.dim.next_multiple_of(LANES)
     }
 }
 
-/// Keys that are wanted next, if any: those of `slots`, of the key head `first` floats into a slot.
+/// Keys that are wanted next, if any: those of `slots`, of the key head `first` numbers into a slot.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ahead<'a> {
     pub(super) slots: &'a [Slot],
@@ -50,9 +52,9 @@ pub(super) struct Ahead<'a> {
 /// most [`LEN`]; `places` has the sums of each.
 ///
 /// Panics if a slot lies outside the cache.
-pub(super) fn attend(
+pub(super) fn attend<T: KvElement>(
     isa: Isa,
-    cache: Cache<'_>,
+    cache: Cache<'_, T>,
     slots: &[Slot],
     ahead: Ahead<'_>,
     query: &[f32],
@@ -72,8 +74,8 @@ pub(super) fn attend(
 }
 
 /// Query heads and the positions they meet, checked by [`attend`].
-struct Block<'a> {
-    cache: Cache<'a>,
+struct Block<'a, T> {
+    cache: Cache<'a, T>,
     padded: usize,
     slots: &'a [Slot],
     ahead: Ahead<'a>,
@@ -81,24 +83,24 @@ struct Block<'a> {
     places: Places<'a>,
 }
 
-versions!(attend_on = attend_all(block: Block<'_>));
+versions!(attend_on<T: KvElement> = attend_all(block: Block<'_, T>));
 
 /// Safety: what [`attend`] checks; the instruction set of `S`.
 #[inline(always)]
-unsafe fn attend_all<S: Simd>(block: Block<'_>) {
+unsafe fn attend_all<S: Simd, T: KvElement>(block: Block<'_, T>) {
     // SAFETY: handed on to the caller.
     unsafe {
         match block.cache.dim {
-            64 => attend_dim::<S, 4>(block),
-            128 => attend_dim::<S, 8>(block),
-            _ => attend_dim::<S, 0>(block),
+            64 => attend_dim::<S, T, 4>(block),
+            128 => attend_dim::<S, T, 8>(block),
+            _ => attend_dim::<S, T, 0>(block),
         }
     }
 }
 
 /// Safety: as [`attend_all`]; `WHOLE` is the number of vectors of a key, or 0 for any size.
 #[inline(always)]
-unsafe fn attend_dim<S: Simd, const WHOLE: usize>(mut block: Block<'_>) {
+unsafe fn attend_dim<S: Simd, T: KvElement, const WHOLE: usize>(mut block: Block<'_, T>) {
     let n = block.places.max.len();
     for first in (0..n).step_by(TOGETHER) {
         let count = TOGETHER.min(n - first);
@@ -106,17 +108,17 @@ unsafe fn attend_dim<S: Simd, const WHOLE: usize>(mut block: Block<'_>) {
         let mut shares = [(0.0, 0.0); TOGETHER];
         // SAFETY: queries `first..first + count` are among those of the block.
         unsafe {
-            score::<S, WHOLE>(&block, first, &mut weights[..count]);
+            score::<S, T, WHOLE>(&block, first, &mut weights[..count]);
             for (q, weights) in weights[..count].iter_mut().enumerate() {
                 let (largest, sum) = soften::<S>(weights, block.slots.len());
                 shares[q] = block.places.join::<S>(first + q, largest, sum);
             }
             for q in (0..count).step_by(SIDE_BY_SIDE) {
                 match count - q {
-                    1 => gather_all::<S, 1>(&mut block, first, q, &weights, &shares),
-                    2 => gather_all::<S, 2>(&mut block, first, q, &weights, &shares),
-                    3 => gather_all::<S, 3>(&mut block, first, q, &weights, &shares),
-                    _ => gather_all::<S, SIDE_BY_SIDE>(&mut block, first, q, &weights, &shares),
+                    1 => gather_all::<S, T, 1>(&mut block, first, q, &weights, &shares),
+                    2 => gather_all::<S, T, 2>(&mut block, first, q, &weights, &shares),
+                    3 => gather_all::<S, T, 3>(&mut block, first, q, &weights, &shares),
+                    _ => gather_all::<S, T, SIDE_BY_SIDE>(&mut block, first, q, &weights, &shares),
                 }
             }
         }
@@ -127,8 +129,8 @@ unsafe fn attend_dim<S: Simd, const WHOLE: usize>(mut block: Block<'_>) {
 ///
 /// Safety: as [`attend_dim`], and there are as many query heads as `scores`.
 #[inline(always)]
-unsafe fn score<S: Simd, const WHOLE: usize>(
-    block: &Block<'_>,
+unsafe fn score<S: Simd, T: KvElement, const WHOLE: usize>(
+    block: &Block<'_, T>,
     first: usize,
     scores: &mut [[f32; LEN]],
 ) {
@@ -138,11 +140,11 @@ unsafe fn score<S: Simd, const WHOLE: usize>(
         unsafe {
             if first == 0 {
                 let wanted = Ahead { slots, first: cache.first };
-                ask::<S>(cache, cache.values, wanted);
+                ask::<S, T>(cache, cache.values, wanted);
             }
             for (q, scores) in scores.iter_mut().enumerate() {
                 let query = block.query.as_ptr().add((first + q) * padded);
-                let sums = S::sums(&Products::<WHOLE> { cache, query, slots });
+                let sums = S::sums(&Products::<T, WHOLE> { cache, query, slots });
                 S::store(scores.as_mut_ptr().add(v * LANES), sums);
             }
         }
@@ -151,24 +153,24 @@ unsafe fn score<S: Simd, const WHOLE: usize>(
 
 /// Asks for keys or values ahead of their use.
 #[inline(always)]
-fn ask<S: Simd>(cache: Cache<'_>, of: &[f32], wanted: Ahead<'_>) {
+fn ask<S: Simd, T: Copy>(cache: Cache<'_, T>, of: &[T], wanted: Ahead<'_>) {
     for &slot in wanted.slots {
         let start = of.as_ptr().wrapping_add(slot as usize * cache.stride + wanted.first);
-        for col in (0..cache.dim).step_by(LANES) {
-            S::prefetch(start.wrapping_add(col));
+        for col in (0..cache.dim).step_by(LINE / size_of::<T>()) {
+            S::prefetch(start.wrapping_add(col).cast());
         }
     }
 }
 
 /// A query and sixteen keys: part `i` is their product lane by lane, vectors ascending, for the
 /// `i`-th of the slots; the last stands in for those beyond it.
-struct Products<'a, const WHOLE: usize> {
-    cache: Cache<'a>,
+struct Products<'a, T, const WHOLE: usize> {
+    cache: Cache<'a, T>,
     query: *const f32,
     slots: &'a [Slot],
 }
 
-impl<S: Simd, const WHOLE: usize> Parts<S> for Products<'_, WHOLE> {
+impl<S: Simd, T: KvElement, const WHOLE: usize> Parts<S> for Products<'_, T, WHOLE> {
     #[inline(always)]
     unsafe fn part(&self, i: usize) -> S::V {
         let Cache { stride, first, dim, .. } = self.cache;
@@ -179,12 +181,12 @@ impl<S: Simd, const WHOLE: usize> Parts<S> for Products<'_, WHOLE> {
             let key = self.cache.keys.as_ptr().add(slot * stride + first);
             let mut sum = S::splat(0.0);
             for c in 0..whole {
-                let (q, k) = (S::load(self.query.add(c * LANES)), S::load(key.add(c * LANES)));
+                let (q, k) = (S::load(self.query.add(c * LANES)), T::load::<S>(key.add(c * LANES)));
                 sum = if c == 0 { S::mul(q, k) } else { S::fma(q, k, sum) };
             }
             if WHOLE == 0 && !dim.is_multiple_of(LANES) {
                 let q = S::load(self.query.add(whole * LANES));
-                let k = load_part::<S>(key.add(whole * LANES), dim % LANES);
+                let k = T::load_part::<S>(key.add(whole * LANES), dim % LANES);
                 sum = S::fma(q, k, sum);
             }
             sum
@@ -224,8 +226,8 @@ unsafe fn soften<S: Simd>(scores: &mut [f32; LEN], len: usize) -> (f32, S::V) {
 ///
 /// Safety: as [`attend_dim`], and there are such query heads.
 #[inline(always)]
-unsafe fn gather_all<S: Simd, const Q: usize>(
-    block: &mut Block<'_>,
+unsafe fn gather_all<S: Simd, T: KvElement, const Q: usize>(
+    block: &mut Block<'_, T>,
     first: usize,
     q: usize,
     weights: &Weights,
@@ -234,23 +236,23 @@ unsafe fn gather_all<S: Simd, const Q: usize>(
     let whole = block.cache.dim / LANES * LANES;
     let mut col = 0;
     if first + q == 0 {
-        ask::<S>(block.cache, block.cache.keys, block.ahead);
+        ask::<S, T>(block.cache, block.cache.keys, block.ahead);
     }
     // SAFETY: handed on to the caller; the columns lie within a padded query.
     unsafe {
         while S::ABREAST >= 4 && col + 4 * LANES <= whole {
-            gather::<S, Q, 4, true>(block, first, q, weights, shares, col);
+            gather::<S, T, Q, 4, true>(block, first, q, weights, shares, col);
             col += 4 * LANES;
         }
         while col + 2 * LANES <= whole {
-            gather::<S, Q, 2, true>(block, first, q, weights, shares, col);
+            gather::<S, T, Q, 2, true>(block, first, q, weights, shares, col);
             col += 2 * LANES;
         }
         if col < whole {
-            gather::<S, Q, 1, true>(block, first, q, weights, shares, col);
+            gather::<S, T, Q, 1, true>(block, first, q, weights, shares, col);
         }
         if whole < block.padded {
-            gather::<S, Q, 1, false>(block, first, q, weights, shares, whole);
+            gather::<S, T, Q, 1, false>(block, first, q, weights, shares, whole);
         }
     }
 }
@@ -261,8 +263,8 @@ unsafe fn gather_all<S: Simd, const Q: usize>(
 /// Safety: as [`gather_all`]; `C` vectors from `col` on lie in a padded query, and if `WHOLE` in a
 /// value.
 #[inline(always)]
-unsafe fn gather<S: Simd, const Q: usize, const C: usize, const WHOLE: bool>(
-    block: &mut Block<'_>,
+unsafe fn gather<S: Simd, T: KvElement, const Q: usize, const C: usize, const WHOLE: bool>(
+    block: &mut Block<'_, T>,
     first: usize,
     q: usize,
     weights: &Weights,
@@ -279,9 +281,9 @@ unsafe fn gather<S: Simd, const Q: usize, const C: usize, const WHOLE: bool>(
             let value = values.add(slot as usize * stride);
             for c in 0..C {
                 let value = if WHOLE {
-                    S::load(value.add(c * LANES))
+                    T::load::<S>(value.add(c * LANES))
                 } else {
-                    load_part::<S>(value, dim - col)
+                    T::load_part::<S>(value, dim - col)
                 };
                 for i in 0..Q {
                     let weight = S::splat((*weights.add(i))[j]);
