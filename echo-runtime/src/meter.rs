@@ -84,7 +84,7 @@ pub struct StepStats {
     pub by_depth: ByDepth,
     /// Steps in which the gate looked at a depth, by depth from 0.
     pub gate_looks: [u64; ByDepth::DEPTHS],
-    /// Steps in which it then closed or narrowed at least one node of that depth.
+    /// Steps in which it then closed or narrowed a node of that depth, or forwent its pass.
     pub gate_fires: [u64; ByDepth::DEPTHS],
 }
 
@@ -205,12 +205,13 @@ impl Clock<'_> {
         self.meter.last.preemptions = n;
     }
 
-    /// Notes whether the gate, asked at `depth`, left less open than the `opened` children.
-    pub(crate) fn gated(&mut self, depth: usize, opened: u64, keep: &Keep) {
+    /// Notes whether the gate, asked at `depth`, left less than the children and passes that were
+    /// `opened`.
+    pub(crate) fn gated(&mut self, depth: usize, opened: (u64, usize), keep: &Keep) {
         let last = &mut self.meter.last;
         let at = depth.min(ByDepth::DEPTHS - 1);
         last.gate_looks[at] += 1;
-        last.gate_fires[at] += u64::from(keep.n_children() < opened);
+        last.gate_fires[at] += u64::from((keep.n_children(), keep.n_passes()) != opened);
     }
 
     /// Books the rest on the commit, and the step's counts.

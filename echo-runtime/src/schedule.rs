@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::options::Options;
+use crate::request::Request;
 use echo_core::{Correction, Limits, Load, SeqId};
 
 /// Rows of committed tokens in this step, by place.
@@ -113,8 +114,11 @@ impl Schedule {
             let sequence = batch.sequence(seq);
             // The root commits a token of its own, so a path of depth d commits d + 1.
             let left = sequence.n_max - batch.n_tokens(seq) - 1;
-            let wanted = sequence.request.draft_depth_max.unwrap_or(usize::MAX);
-            self.depth_cap[seq as usize] = left.min(wanted).min(limits.depth_max) as u32;
+            // A path of depth d takes d rows.
+            let Request { draft_depth_max, draft_nodes_max, .. } = sequence.request;
+            let wanted = [draft_depth_max, draft_nodes_max].into_iter().flatten().min();
+            let most = wanted.unwrap_or(usize::MAX).min(limits.depth_max);
+            self.depth_cap[seq as usize] = left.min(most) as u32;
         }
     }
 }

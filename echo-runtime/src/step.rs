@@ -42,7 +42,7 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
         let frontier = tree.view().frontier();
         open(frontier, limits.width_max, limits.beam_max, schedule.depth_cap(), keep);
         if gate.looks_at(depth) {
-            let opened = keep.n_children();
+            let opened = (keep.n_children(), keep.n_passes());
             gate.narrow(frontier, load, keep);
             clock.gated(depth, opened, keep);
         }

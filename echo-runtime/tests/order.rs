@@ -2,7 +2,7 @@
 
 mod testkit;
 
-use echo_core::{Sampling, SeqId, Token};
+use echo_core::{Frontier, Gate, Keep, Load, Sampling, SeqId, Token};
 use echo_gate::{Fixed, FixedParams};
 use echo_model::sim::{SimDraft, SimDrafter, SimOptions, SimTarget};
 use echo_runtime::{Engine, Options, Output, Parts, Request, StepStats, Stops, Usage};
@@ -12,6 +12,10 @@ use testkit::solvers::Greedy;
 use testkit::vocab::SmallVocab;
 
 fn engine(seqs_max: usize) -> Engine {
+    gated(seqs_max, Box::new(Fixed::new(FixedParams { tau: 0.3 }).expect("tau is a probability")))
+}
+
+fn gated(seqs_max: usize, gate: Box<dyn Gate>) -> Engine {
     let limits = echo_core::Limits { seqs_max, ..small_limits() };
     let target = SimTarget::new(SimOptions {
         kv_slots: limits.kv_slots,
@@ -22,7 +26,7 @@ fn engine(seqs_max: usize) -> Engine {
     let parts = Parts {
         target: Box::new(target),
         drafter: Box::new(SimDrafter::new(draft)),
-        gate: Box::new(Fixed::new(FixedParams { tau: 0.3 }).expect("tau is a probability")),
+        gate,
         solver: Box::new(Greedy),
         vocab: Arc::new(SmallVocab),
     };
@@ -89,6 +93,49 @@ fn a_party_that_floods_waits_for_itself() {
     assert!(order[..2].contains(&8), "{order:?}");
     let second = order.iter().position(|&at| at == 9).expect("it ran");
     assert!(second <= 3, "{order:?}");
+}
+
+/// Runs one request to its end.
+fn totals(mut engine: Engine, request: Request) -> StepStats {
+    let mut out = Output::default();
+    engine.submit(request).expect("there is room");
+    while !engine.is_idle() {
+        engine.step(&mut out).expect("the device is sound");
+        out.clear();
+    }
+    *engine.totals()
+}
+
+#[test]
+fn nobody_is_drafted_for_beyond_the_rows_it_may_have() {
+    let levels = |draft_nodes_max| {
+        let request = Request { draft_nodes_max, ..request(1, 0, 0) };
+        let drafted = totals(engine(1), request).by_depth.drafted;
+        drafted.iter().take_while(|&&n| n > 0).count()
+    };
+    assert!(levels(None) > 2, "the draft goes deeper by itself");
+    assert_eq!([0, 1, 2].map(|most| levels(Some(most))), [0, 1, 2]);
+}
+
+/// Spends no pass.
+struct Forgoing;
+
+impl Gate for Forgoing {
+    fn looks_at(&self, _depth: usize) -> bool {
+        true
+    }
+
+    fn narrow(&self, frontier: Frontier<'_>, _load: Load, keep: &mut Keep) {
+        (0..frontier.nodes().len()).for_each(|i| keep.forgo_pass(i));
+    }
+}
+
+#[test]
+fn a_gate_that_forgoes_a_pass_has_fired() {
+    let totals = totals(gated(1, Box::new(Forgoing)), request(1, 0, 0));
+    assert!(totals.gate_looks[0] > 1);
+    // In the last step nothing is open, since one token is wanted.
+    assert_eq!(totals.gate_fires[0], totals.gate_looks[0] - 1);
 }
 
 #[test]
