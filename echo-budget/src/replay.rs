@@ -25,6 +25,8 @@ pub struct Policy<'a> {
     pub depth: usize,
     /// Children of one node at most.
     pub width: usize,
+    /// Nodes of one level of a request that may have children at most: its best.
+    pub beam: usize,
     /// Drafted nodes of one request verified in one step at most.
     pub tree_max: usize,
 }
@@ -258,6 +260,12 @@ impl Scene {
             for n in nodes.clone() {
                 let children = rounds[self.seq[n] as usize].children(self.origin[n] as usize);
                 keep.open(n - nodes.start, children.len().min(policy.width) as u32);
+            }
+            for (_, own) in frontier.seqs() {
+                let mut best: Vec<usize> = own.collect();
+                best.sort_by(|&a, &b| self.score[b].total_cmp(&self.score[a]));
+                let beyond = best.iter().skip(policy.beam);
+                beyond.for_each(|n| keep.narrow(n - nodes.start, 0));
             }
             if policy.gate.looks_at(depth) {
                 policy.gate.narrow(frontier, load, &mut keep);

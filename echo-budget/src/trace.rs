@@ -23,6 +23,9 @@ pub struct Trace {
     pub shape: (usize, usize),
     /// Timed target forwards: rows, KV length, microseconds.
     pub verify: Vec<(usize, usize, f64)>,
+    /// Whether fewer rows take the time of the next larger number of rows that was timed.
+    #[serde(default)]
+    pub padded: bool,
     /// Timed draft passes: rows, microseconds; drafting is free if there is none.
     #[serde(default)]
     pub draft: Vec<(usize, f64)>,
@@ -143,7 +146,8 @@ impl Trace {
         let sample = |(rows, kv_len, us)| Sample { rows, kv_len, us };
         let verify: Vec<Sample> = self.verify.iter().copied().map(sample).collect();
         let draft = self.draft.iter().map(|&(rows, us)| sample((rows, 0, us)));
-        CostTable::from_samples(&verify, &draft.collect::<Vec<_>>(), 0.0, Between::Linear)
+        let between = if self.padded { Between::Step } else { Between::Linear };
+        CostTable::from_samples(&verify, &draft.collect::<Vec<_>>(), 0.0, between)
     }
 }
 
@@ -188,6 +192,7 @@ mod tests {
             machine: "c".into(),
             shape: (2, 2),
             verify: vec![(1, 8, 10.0)],
+            padded: false,
             draft: vec![(1, 2.0)],
             learnt: Some(Learnt { survival: vec![(0.5, 0.25)], ..Learnt::default() }),
             texts: vec![text],

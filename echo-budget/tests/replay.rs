@@ -49,6 +49,7 @@ fn trace(texts: Vec<Text>) -> Trace {
         machine,
         shape: (2, 1),
         verify: vec![(1, 0, 100.0)],
+        padded: false,
         draft: Vec::new(),
         learnt: None,
         texts,
@@ -66,7 +67,7 @@ fn cost() -> CostTable {
 
 fn run(trace: &Trace, depth: usize, gate: &dyn Gate, seqs: usize) -> echo_budget::Outcome {
     let mut solver = TopN::new(TopNParams { n: 9 });
-    let mut policy = Policy { gate, solver: &mut solver, depth, width: 9, tree_max: 9 };
+    let mut policy = Policy { gate, solver: &mut solver, depth, width: 9, beam: 9, tree_max: 9 };
     replay(trace, &mut policy, &cost(), Setting { seqs, rows_max: 99 })
 }
 
@@ -89,6 +90,28 @@ fn steps_rows_and_times_are_those_counted_by_hand() {
     let best = oracle(&trace, &cost(), Setting { seqs: 1, rows_max: 99 });
     assert_eq!((best.steps, best.tokens, best.rows), (6, 12, 6));
     assert_eq!(best.us, 2.0 * (132.0 + 110.0 + 121.0));
+}
+
+#[test]
+fn a_narrow_beam_goes_on_from_the_best_nodes_alone() {
+    // The text's own token is the worse of two; both have a child, of which its own is right.
+    let round = Round {
+        parent: vec![0, 0, 1, 2],
+        token: vec![7, 0, 9, 1],
+        score: vec![-0.1, -0.2, -0.3, -0.3],
+    };
+    let rounds = vec![round, Round::default(), Round::default()];
+    let trace = trace(vec![Text { n_prompt: 1, tokens: vec![0, 1, 2], rounds }]);
+    let steps = |beam| {
+        let mut solver = TopN::new(TopNParams { n: 9 });
+        let (gate, depth) = (&Until(9), 2);
+        let mut policy = Policy { gate, solver: &mut solver, depth, width: 9, beam, tree_max: 9 };
+        let outcome = replay(&trace, &mut policy, &cost(), Setting { seqs: 1, rows_max: 99 });
+        (outcome.steps, outcome.rows)
+    };
+    // The text comes twice.
+    assert_eq!(steps(2), (2, 8));
+    assert_eq!(steps(1), (4, 6));
 }
 
 #[test]
@@ -125,7 +148,7 @@ proptest! {
         let mut topn = TopN::new(TopNParams { n: 9 });
         let mut goodput = Goodput::new(params);
         for solver in [&mut topn as &mut dyn Solver, &mut goodput] {
-            let mut policy = Policy { gate: &Until(9), solver, depth, width: 9, tree_max: 9 };
+            let mut policy = Policy { gate: &Until(9), solver, depth, width: 9, beam: 9, tree_max: 9 };
             let outcome = replay(&trace, &mut policy, &cost(), setting);
             prop_assert_eq!(outcome.tokens, tokens);
             // With several, the oracle may be the first to leave a place empty at the end.

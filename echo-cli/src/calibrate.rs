@@ -2,6 +2,7 @@
 //! was learnt.
 
 use crate::bench::{prompts, table};
+use crate::counts::{count_from_1, temperature};
 use crate::engine_args::EngineArgs;
 use crate::maps::Maps;
 use crate::model;
@@ -30,12 +31,17 @@ pub(crate) struct CalibrateArgs {
     #[arg(long)]
     prompts: Option<PathBuf>,
     /// Tokens generated for each prompt
-    #[arg(short = 'n', long, default_value_t = 128)]
+    #[arg(short = 'n', long, default_value_t = 128, value_parser = count_from_1)]
     max_tokens: usize,
-    /// Of the requests that paths are graded on; 0 takes the likeliest token
-    #[arg(short, long, default_value_t = 0.0)]
+    /// Of the requests that paths are graded on, 0 to 100; 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
-    /// The file to write
+    /// What one more row must gain, in tokens, for drafting to go on: the shadow price of the
+    /// budget, by which thresholds are set; if not given, they part right from wrong best (Youden)
+    #[arg(long)]
+    price: Option<f32>,
+    /// The file to write. In the folder of a head, as `calibration.json`, it is read with the head
+    /// by drafters of the kind it was made with: `eagle:FOLDER` or `hybrid:FOLDER`
     #[arg(short, long, default_value = "calibration.json")]
     out: PathBuf,
 }
@@ -49,6 +55,12 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     args.engine.check_no_policy("a calibration drafts and verifies all it can")?;
     if args.engine.depth == 0 {
         bail!("--depth is 0: there is nothing to calibrate without drafts");
+    }
+    if args.engine.drafter == "none" {
+        bail!("--drafter none proposes nothing to calibrate; name another, or leave the flag out");
+    }
+    if args.engine.budget.is_some() {
+        bail!("--budget has no part in this: a calibration drafts and verifies all it can");
     }
     let loaded = Loaded::open(&args.engine)?;
     let limits = args.engine.limits(SEQS, loaded.checkpoint.config().context);
@@ -64,7 +76,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     let maps = Maps { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
     let team = Team::uncalibrated(&loaded, &limits, drafter, maps)?;
     let requests = requests(args, &loaded, args.temperature)?;
-    let (calibration, paths) = grade(&loaded, limits, &requests, team, drafter)?;
+    let (grader, paths) = grade(&loaded, limits, &requests, team, drafter)?;
+    let params = CalibrateParams { price: args.price, ..CalibrateParams::usual() };
+    let calibration = calibrate(&grader.levels(), params)?;
     print(&calibration);
     let fingerprint = Fingerprint {
         target: model::short_name(&loaded.path),
@@ -125,7 +139,7 @@ fn grade(
     requests: &[Request],
     mut team: Team,
     drafter: &str,
-) -> Result<(Calibration, PathGrader)> {
+) -> Result<(Grader, PathGrader)> {
     let message = format!("grading {drafter}");
     let (target, drafter) = team.lend(drafter);
     let parts = Parts {
@@ -161,7 +175,7 @@ fn grade(
         }
     }
     bar.finish_and_clear();
-    Ok((calibrate(&grader.levels(), CalibrateParams::usual())?, paths))
+    Ok((grader, paths))
 }
 
 /// Prints what was learnt of each depth.

@@ -19,7 +19,8 @@ pub(crate) struct Known {
     pub(crate) cost: CostTable,
     pub(crate) survival: Survival,
     pub(crate) ahead: Vec<Vec<f32>>,
-    pub(crate) sparse: SparseParams,
+    /// Thresholds at the depths where confidence tells right from wrong, if that was learnt.
+    pub(crate) sparse: Option<SparseParams>,
     /// The times the cost table was made of: rows, and a forward's time.
     pub(crate) forwards: Vec<(usize, Duration)>,
 }
@@ -44,7 +45,6 @@ impl Known {
         };
         let ahead = paths.map_or(vec![AHEAD.to_vec()], |paths| paths.ahead.clone());
         let sparse = calibration.map(|file| file.calibration.sparse());
-        let sparse = sparse.unwrap_or(SparseParams { thresholds: Vec::new() });
         let forwards = verify.iter().map(|profile| (profile.rows, profile.time)).collect();
         Ok(Known { cost, survival, ahead, sparse, forwards })
     }

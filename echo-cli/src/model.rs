@@ -54,8 +54,25 @@ fn set(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// A short name for tables: the file's stem.
+/// A short name: that of the folder, or of the file without `.gguf` or `.jsonl`.
 pub(crate) fn short_name(path: &Path) -> String {
-    path.file_stem()
-        .map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned())
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+        return path.display().to_string();
+    };
+    let short = [".gguf", ".jsonl"].iter().find_map(|ending| name.strip_suffix(ending));
+    short.unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_dots_keeps_its_name() {
+        let name = |path: &str| short_name(Path::new(path));
+        assert_eq!(name("models/Llama-3.2-1B-Instruct/"), "Llama-3.2-1B-Instruct");
+        assert_eq!(name("models/qwen3-0.6b-q8_0.gguf"), "qwen3-0.6b-q8_0");
+        assert_eq!(name("mt_bench.jsonl"), "mt_bench");
+        assert_eq!(name(".."), "..");
+    }
 }

@@ -25,7 +25,7 @@ const GATES: [&str; 10] = [
     "talon:N[,MU]",
     "ema",
 ];
-const SOLVERS: [&str; 9] = [
+const SOLVERS: [&str; 10] = [
     "uniform",
     "topn[:N]",
     "opt-tree[:N[,DELTA]]",
@@ -35,6 +35,7 @@ const SOLVERS: [&str; 9] = [
     "ema",
     "echo",
     "goodput",
+    "any of them with +fair:STEPS",
 ];
 
 /// The error for a name that nobody has.
@@ -42,48 +43,63 @@ pub(crate) fn unknown(kind: &str, name: &str, known: &[&str]) -> anyhow::Error {
     anyhow!("unknown {kind} `{name}`; known are {}", known.join(", "))
 }
 
+/// The same where what was meant is said around it.
+fn known_are(known: &[&str]) -> anyhow::Error {
+    anyhow!("nobody is called so; known are {}", known.join(", "))
+}
+
 /// The gate that `text` means: a name and, after a colon, its parameters. `known` is there for
 /// those that [`measures`] names.
 pub(crate) fn gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
+    named_gate(text, known).with_context(|| format!("gate `{text}`"))
+}
+
+fn named_gate(text: &str, known: Option<&Known>) -> Result<Box<dyn Gate>> {
     let (name, params) = text.split_once(':').unwrap_or((text, ""));
-    let context = || format!("gate `{text}`");
-    Ok(match name {
+    let mut params = listed(params);
+    let params = &mut params;
+    let gate: Box<dyn Gate> = match name {
         "always" => Box::new(Always),
         "auto" => {
             let Known { cost, survival, ahead, .. } = needed(known).clone();
             Box::new(Worth::new(WorthParams { cost, survival, ahead })?)
         }
-        "calibrated" => Box::new(Sparse::new(needed(known).sparse.clone())?),
+        "calibrated" => {
+            let sparse = needed(known).sparse.clone().ok_or_else(|| {
+                anyhow!("the drafter has no calibration; make one with `echo-llm calibrate`")
+            })?;
+            Box::new(Sparse::new(sparse)?)
+        }
         "fixed" => {
-            let tau = number(params).with_context(context)?;
-            Box::new(Fixed::new(FixedParams { tau }).with_context(context)?)
+            let tau = params.next().ok_or_else(|| anyhow!("want a confidence, fixed:TAU"))?;
+            Box::new(Fixed::new(FixedParams { tau: number(tau)? })?)
         }
         "dense" => {
-            let tau = params.split(',').map(number).collect::<Result<_>>().with_context(context)?;
-            Box::new(Dense::new(DenseParams { tau }).with_context(context)?)
+            let tau = params.map(number).collect::<Result<_>>()?;
+            Box::new(Dense::new(DenseParams { tau })?)
         }
         "sparse" => {
-            let thresholds = params.split(',').map(threshold).collect::<Result<_>>();
-            let thresholds = thresholds.with_context(context)?;
-            Box::new(Sparse::new(SparseParams { thresholds }).with_context(context)?)
+            let thresholds = params.map(threshold).collect::<Result<_>>()?;
+            Box::new(Sparse::new(SparseParams { thresholds })?)
         }
         "ddd" => {
-            let (tau, depths) = params.split_once(',').unwrap_or((params, "5,7,9"));
-            let tau = number(tau).with_context(context)?;
-            let depths = depths.split(',').map(number).collect::<Result<_>>();
-            let params = DddParams { tau, depths: depths.with_context(context)? };
-            Box::new(Ddd::new(params).with_context(context)?)
+            let tau = params.next().ok_or_else(|| anyhow!("want a probability, ddd:TAU"))?;
+            let depths = params.map(number).collect::<Result<Vec<usize>>>()?;
+            let depths = if depths.is_empty() { vec![5, 7, 9] } else { depths };
+            Box::new(Ddd::new(DddParams { tau: number(tau)?, depths })?)
         }
-        "opt-tree" => Box::new(opt_tree(&mut listed(params), None).with_context(context)?),
-        "talon" => Box::new(talon(&mut listed(params), None).with_context(context)?),
+        "opt-tree" => Box::new(opt_tree(params, None)?),
+        "talon" => Box::new(talon(params, None)?),
         "ema" => Box::new(Ema::new(EmaParams::usual())?),
-        _ => return Err(unknown("gate", text, &GATES)),
-    })
+        _ => return Err(known_are(&GATES)),
+    };
+    no_more(params)?;
+    Ok(gate)
 }
 
-/// Who follows times and chances for the gate called `name`, if it lives on them.
-pub(crate) fn learner(name: &str, known: Option<&Known>) -> Option<Box<dyn Learner>> {
-    let Known { cost, survival, ahead, .. } = known.filter(|_| name == "auto")?.clone();
+/// Who follows times and chances for the gate that `text` means, if it lives on them.
+pub(crate) fn learner(text: &str, known: Option<&Known>) -> Option<Box<dyn Learner>> {
+    let Known { cost, survival, ahead, .. } = known.filter(|_| base(text) == "auto")?.clone();
     let first = ahead.first()?;
     let ahead = first.iter().sum::<f32>() / first.len() as f32;
     Some(Box::new(Corrector::new(CorrectorParams { cost, survival, ahead })))
@@ -166,11 +182,17 @@ fn unfair(text: &str, limits: &Limits, known: Option<&Known>) -> Result<Box<dyn 
             let Known { cost, survival, .. } = needed(known).clone();
             Box::new(Goodput::new(GoodputParams { cost, survival }))
         }
-        _ => return Err(unknown("solver", text, &SOLVERS)),
+        _ => return Err(known_are(&SOLVERS)),
     };
+    no_more(&mut params)?;
+    Ok(solver)
+}
+
+/// Refuses a parameter that nobody took.
+fn no_more<'a>(params: &mut impl Iterator<Item = &'a str>) -> Result<()> {
     match params.next() {
         Some(extra) => Err(anyhow!("`{extra}` is one parameter too many")),
-        None => Ok(solver),
+        None => Ok(()),
     }
 }
 
@@ -184,8 +206,12 @@ fn next<'a, T: std::str::FromStr>(
 
 /// Whether a gate or solver of these names wants to know times and rates.
 pub(crate) fn measures(gate: &str, solver: &str) -> bool {
-    let solver = solver.split(['+', ':']).next();
-    matches!(gate, "auto" | "calibrated") || matches!(solver, Some("goodput" | "dcut"))
+    matches!(base(gate), "auto" | "calibrated") || matches!(base(solver), "goodput" | "dcut")
+}
+
+/// The name without its parameters.
+fn base(text: &str) -> &str {
+    text.split(['+', ':']).next().unwrap_or(text)
 }
 
 /// What [`measures`] promised.
@@ -252,11 +278,14 @@ mod tests {
         }
     }
 
-    fn named(name: &str) -> Result<Box<dyn Solver>> {
+    fn known() -> Known {
         let time = std::time::Duration::from_millis(1);
         let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
-        let known = Known::new(&[profile], &[], &[], None)?;
-        solver(name, &Limits::usual(4, 64), Some(&known))
+        Known::new(&[profile], &[], &[], None).expect("a time")
+    }
+
+    fn named(name: &str) -> Result<Box<dyn Solver>> {
+        solver(name, &Limits::usual(4, 64), Some(&known()))
     }
 
     #[test]
@@ -265,7 +294,15 @@ mod tests {
             |result: Result<Box<dyn Gate>>| format!("{:#}", result.err().expect("unknown"));
         assert!(message(gate("open", None)).contains("known are auto, always"));
         assert!(message(gate("fixed:2", None)).contains("gate `fixed:2`"));
-        assert!(message(gate("fixed", None)).contains("is not a number"));
+        assert!(message(gate("fixed", None)).contains("fixed:TAU"));
+        assert!(message(gate("fixed:x", None)).contains("is not a number"));
+        for name in ["always:9", "ema:3", "talon:32,0.03,9", "fixed:0.3,0.4"] {
+            assert!(message(gate(name, None)).contains("one parameter too many"), "{name}");
+        }
+        let known = known();
+        assert!(message(gate("auto:1", Some(&known))).contains("`1` is one parameter too many"));
+        assert!(measures("auto:1", "topn") && measures("always", "goodput+fair:3"));
+        assert!(message(gate("calibrated", Some(&known))).contains("echo-llm calibrate"));
         assert!(message(gate("sparse:1", None)).contains("is not DEPTH=TAU"));
         let message = |name: &str| format!("{:#}", named(name).err().expect("unknown"));
         assert!(message("best").contains("known are uniform, topn[:N]"));
@@ -273,6 +310,7 @@ mod tests {
         assert!(message("talon:8,0.1,7").contains("`7` is one parameter too many"));
         assert!(message("tetris").contains("rows per request"));
         assert!(message("goodput+fair:soon").contains("`soon` is not a number"));
+        assert!(message("goodput+fair").contains("+fair:STEPS"));
         assert!(format!("{:#}", kernels("sse9").expect_err("unknown")).contains("reference"));
     }
 }

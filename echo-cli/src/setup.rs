@@ -157,8 +157,9 @@ pub(crate) fn measure(
 ) -> Result<Vec<Profile>> {
     let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max));
     let rows = profiled_rows(rows_max, tiers);
-    let kv_len = (limits.context_max / 2).min(128);
-    Ok(profile_within(target, limits, &rows, &[kv_len], repeats, budget)?)
+    let kv_lens = [128, 1024].map(|kv_len| kv_len.min(limits.context_max / 2));
+    let kv_lens = if kv_lens[0] < kv_lens[1] { &kv_lens[..] } else { &kv_lens[..1] };
+    Ok(profile_within(target, limits, &rows, kv_lens, repeats, budget)?)
 }
 
 #[cfg(test)]

@@ -175,6 +175,12 @@ fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
         let file = CalibrationFile::from_json(&std::fs::read_to_string(&path)?)?;
         let target = model::short_name(&loaded.path);
         file.check_fingerprint(&Fingerprint { target, ..file.fingerprint.clone() })?;
+        let made = [&file.fingerprint.backend, &file.fingerprint.dtype];
+        if made != [loaded.backend, &loaded.activations] {
+            let [backend, dtype] = made;
+            let now = format!("{} ({})", loaded.backend, loaded.activations);
+            eprintln!("{}: made on {backend} ({dtype}), used on {now}", path.display());
+        }
         // It lies beside the head, whatever that folder was called when it was made.
         let kind = |drafter: &str| drafter.split(':').next().map(str::to_owned);
         let is_of_kind = kind(&file.fingerprint.drafter) == kind(name);
@@ -217,7 +223,7 @@ fn drafter(
     };
     let kernels = Arc::clone(&loaded.kernels);
     let eagle = EagleDrafter::new(kernels, &head, target, &loaded.checkpoint, limits)
-        .with_context(|| format!("loading the head {}", head.path().display()))?;
+        .with_context(|| format!("loading {}", head.path().display()))?;
     let eagle = if is_aligned { eagle } else { eagle.unaligned() };
     if name == "eagle" {
         return Ok(Box::new(eagle));

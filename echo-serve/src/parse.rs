@@ -33,6 +33,11 @@ pub(crate) fn requests(
     let (sampling, stops) = (sampling(app, body, chat)?, stops(app, body, chat)?);
     let draft_depth_max =
         if body.speculative == Some(false) { Some(0) } else { body.speculative_depth };
+    let draft_weight = body.speculative_weight.unwrap_or(1.0);
+    if !(draft_weight.is_finite() && draft_weight > 0.0) {
+        let message = format!("speculative_weight is {draft_weight}, must be above 0");
+        return Err(ApiError::bad("speculative_weight", message));
+    }
     let prompts = if chat {
         vec![chat_prompt(app, body.messages.as_deref().unwrap_or_default())?]
     } else {
@@ -52,6 +57,7 @@ pub(crate) fn requests(
                 stops: stops.clone(),
                 draft_depth_max,
                 draft_nodes_max: body.speculative_nodes,
+                draft_weight,
                 prompt_logprobs,
                 party: client.0 as u16,
                 priority: body.priority.unwrap_or(0),

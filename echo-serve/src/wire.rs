@@ -42,6 +42,8 @@ pub(crate) struct Generate {
     pub(crate) speculative_depth: Option<usize>,
     /// Drafted nodes verified in one step at most.
     pub(crate) speculative_nodes: Option<usize>,
+    /// Its share of the drafted rows where they are short, against 1 for others.
+    pub(crate) speculative_weight: Option<f32>,
     /// Lower goes first.
     pub(crate) priority: Option<i32>,
     /// Whether a completion begins with its prompt.

@@ -81,6 +81,13 @@ fn text_is_the_same_streamed_or_not_and_drafted_or_not() {
     let undrafted = server.complete(&body).json();
     assert_eq!(undrafted["choices"][0]["speculative_decoding"]["verified"], 0);
     body["speculative"] = json!(true);
+    body["speculative_weight"] = json!(0);
+    let refused = server.complete(&body);
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["param"]),
+        (400, &json!("speculative_weight"))
+    );
+    body["speculative_weight"] = json!(2.5);
     body["speculative_depth"] = json!(1);
     let shallow = server.complete(&body).json();
     let depths = &shallow["choices"][0]["speculative_decoding"]["per_depth"];

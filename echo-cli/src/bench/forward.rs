@@ -4,6 +4,7 @@
 use super::rows::Row;
 use super::table;
 use crate::known::Known;
+use crate::registry;
 use crate::setup;
 use crate::team::Team;
 use anyhow::Result;
@@ -35,7 +36,10 @@ pub(crate) fn measure(
     kv_lens: &[usize],
     repeat: usize,
 ) -> Result<Vec<Forward>> {
-    let rows_max = limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max)).min(256);
+    // Where that is not the end of it, four rows of each request: of more, a curve tells little
+    // that is new, and takes long on a slow device.
+    let most = (limits.seqs_max * (1 + limits.tree_max)).min((4 * limits.seqs_max).max(256));
+    let rows_max = limits.rows_max.min(most);
     let rows = setup::profiled_rows(rows_max, team.tiers());
     let profiles = profile_within(team.target(), limits, &rows, kv_lens, repeat.max(5), BUDGET)?;
     let mut curve = Vec::new();
@@ -67,7 +71,7 @@ pub(crate) fn known(
     let of = |f: &Forward| Profile { rows: f.rows, kv_len: f.kv_len, time: time(f.min_us) };
     let verify: Vec<Profile> = curve.iter().map(of).collect();
     let mut all = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.depth > 0) {
+    for row in rows.iter().filter(|row| registry::measures(&row.gate, &row.solver)) {
         if !all.contains_key(&row.drafter) {
             let draft = team.profile_draft(&row.drafter, limits, 5, DRAFT_BUDGET)?;
             let calibration = team.calibration(&row.drafter);

@@ -6,7 +6,7 @@
 mod decode;
 mod decoded;
 mod exact;
-mod forward;
+pub(crate) mod forward;
 mod host;
 mod html;
 mod kernels;

@@ -38,7 +38,7 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         solver: solver.into(),
         depth: args.depth,
         width: args.width,
-        nodes: args.nodes,
+        nodes: args.nodes(),
         budget: args.budget,
     };
     let quick = |name: &str, about, gate: &str, solver: &str| Row {
@@ -62,7 +62,7 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         let about = "a fixed tree: depth, width, nodes";
         Row { is_quick, ..fixed(name, about, (depth, width, nodes)) }
     };
-    let sized = |name: &str| format!("{name}:{}", args.nodes);
+    let sized = |name: &str| format!("{name}:{}", args.nodes());
     let plain = quick(PLAIN, "no drafting", "always", "uniform");
     let mut rows = vec![Row { drafter: "none".into(), depth: 0, nodes: 0, ..plain }];
     rows.extend([1, 2, 3, 4, 6, 8].map(chain));
@@ -71,10 +71,13 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
     rows.extend([
         quick("topn", "EAGLE-2: best nodes of each request, fixed", "always", "topn"),
         paper,
-        Row {
-            drafter: format!("{}{UNALIGNED}", args.drafter),
-            ..row("topn-unaligned", "the same without the request's noise", "always", "topn")
-        },
+    ]);
+    // Only a head is aligned.
+    let unaligned = row("topn-unaligned", "the same without the request's noise", "always", "topn");
+    let drafter = format!("{}{UNALIGNED}", args.drafter);
+    let has_head = !matches!(args.drafter.as_str(), "none" | "ngram");
+    rows.extend(has_head.then_some(Row { drafter, ..unaligned }));
+    rows.extend([
         row("ddd", "DDD: drafting stops by the beam's probability", "ddd:0.3,1,3,4", "topn"),
         row("opt-tree", "OPT-Tree: levels while they gain", &sized("opt-tree"), "opt-tree"),
         row("talon", "TALON: whatever is nearly as likely as the best", &sized("talon"), "talon"),
@@ -117,7 +120,7 @@ pub(crate) fn limits(
     let mut limits = args.limits(seqs, loaded.checkpoint.config().context);
     let most = |of: fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0);
     limits.depth_max = most(|row| row.depth).max(args.depth);
-    limits.tree_max = most(|row| row.nodes).max(args.nodes);
+    limits.tree_max = most(|row| row.nodes).max(args.nodes());
     limits.width_max = most(|row| row.width).max(args.width);
     limits.beam_max = limits.width_max;
     limits.rows_max = limits.rows_max.max((seqs * (1 + limits.tree_max)).min(1024));
@@ -145,7 +148,11 @@ mod tests {
     }
 
     fn names(names: &[&str], full: bool) -> Result<Vec<String>> {
-        let flags = Flags::parse_from(["x"]).engine;
+        names_of("auto", names, full)
+    }
+
+    fn names_of(drafter: &str, names: &[&str], full: bool) -> Result<Vec<String>> {
+        let flags = Flags::parse_from(["x", "--drafter", drafter]).engine;
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         Ok(select(&flags, &names, full)?.into_iter().map(|row| row.name).collect())
     }
@@ -156,6 +163,9 @@ mod tests {
         let quick = names(&[], false).expect("there are some");
         let full = names(&[], true).expect("there are some");
         assert!(quick[0] == "plain" && full[0] == "plain" && quick.len() < full.len());
+        let has_unaligned = |names: Vec<String>| names.iter().any(|name| name == "topn-unaligned");
+        assert!(has_unaligned(full));
+        assert!(!has_unaligned(names_of("ngram", &[], true).expect("there are some")));
         let error = names(&["best"], false).expect_err("unknown").to_string();
         assert!(error.contains("known are plain, chain-1"), "{error}");
     }

@@ -7,6 +7,7 @@ use crate::bench::{rows, table};
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
 use crate::registry;
+use crate::team::UNALIGNED;
 use anyhow::{Context, Result};
 use clap::Args;
 use echo_budget::{
@@ -54,6 +55,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
         trace.drafter,
         trace.machine
     );
+    let others = rows::all(&args.engine).into_iter().filter(|row| !is_recorded(row, &trace));
+    let others: Vec<String> = others.map(|row| row.name).collect();
+    if !others.is_empty() {
+        let (depth, width) = trace.shape;
+        println!("left out, since drafts are {depth} x {width}: {}", others.join(", "));
+    }
     let own = ("this recording's machine", "timed beside it", trace.cost()?);
     let others = devices()?.into_iter().map(|device| (device.name, device.source, device.cost));
     for (name, source, cost) in [own].into_iter().chain(others) {
@@ -63,7 +70,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Replays every row of the bench at every concurrency on one cost table.
+/// Whether the drafts that were recorded are those that this row would have made.
+fn is_recorded(row: &rows::Row, trace: &Trace) -> bool {
+    let (depth, width) = trace.shape;
+    row.depth <= depth && row.width <= width && !row.drafter.ends_with(UNALIGNED)
+}
+
+/// Replays the rows of the bench that the trace can tell of, at every concurrency on one cost table.
 fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
     let known = known(trace, cost)?;
     let settings: Vec<Setting> = args
@@ -80,7 +93,7 @@ fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
     let best: Vec<f64> =
         settings.iter().map(|&setting| oracle(trace, cost, setting).rate()).collect();
     let mut cells = Vec::new();
-    for row in rows::all(&args.engine) {
+    for row in rows::all(&args.engine).into_iter().filter(|row| is_recorded(row, trace)) {
         let mut line = vec![row.name.clone()];
         for (i, &setting) in settings.iter().enumerate() {
             let outcome = replayed(trace, cost, setting, &row, &known)?;
@@ -103,6 +116,8 @@ fn replayed(
     row: &rows::Row,
     known: &Known,
 ) -> Result<Outcome> {
+    let rows_max = row.budget.map_or(setting.rows_max, |budget| budget.max(setting.seqs));
+    let setting = Setting { rows_max, ..setting };
     let limits = Limits {
         depth_max: row.depth,
         width_max: row.width,
@@ -115,8 +130,9 @@ fn replayed(
     let mut policy = Policy {
         gate: gate.as_ref(),
         solver: solver.as_mut(),
-        depth: row.depth.min(trace.shape.0),
-        width: row.width.min(trace.shape.1),
+        depth: row.depth,
+        width: row.width,
+        beam: row.width,
         tree_max: row.nodes,
     };
     Ok(replay(trace, &mut policy, cost, setting))
@@ -125,15 +141,15 @@ fn replayed(
 /// What policies may know in a replay: the times, and what was learnt of the drafter; if nothing
 /// was, that what it promises is kept as often as it says.
 fn known(trace: &Trace, cost: &CostTable) -> Result<Known> {
-    let (survival, ahead, thresholds) = match &trace.learnt {
+    let threshold = |&(depth, tau): &(usize, f32)| Threshold { depth, tau };
+    let (survival, ahead, sparse) = match &trace.learnt {
         Some(Learnt { survival, ahead, thresholds }) => {
             let survival = Survival::new(survival.clone()).context("what the trace has learnt")?;
-            (survival, ahead.clone(), &thresholds[..])
+            let thresholds = thresholds.iter().map(threshold).collect();
+            (survival, ahead.clone(), Some(SparseParams { thresholds }))
         }
-        None => (Survival::identity(), promised(trace), &[][..]),
+        None => (Survival::identity(), promised(trace), None),
     };
-    let threshold = |&(depth, tau)| Threshold { depth, tau };
-    let sparse = SparseParams { thresholds: thresholds.iter().map(threshold).collect() };
     Ok(Known { cost: cost.clone(), survival, ahead, sparse, forwards: Vec::new() })
 }
 

@@ -1,8 +1,8 @@
 //! Plain decoding with a draft before every token, none of it verified.
 
 use super::ReplayArgs;
-use crate::bench::prompts;
-use crate::setup::{self, Loaded};
+use crate::bench::{forward, prompts};
+use crate::setup::Loaded;
 use crate::team::Team;
 use crate::{doctor, model};
 use anyhow::{Context, Result};
@@ -15,8 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What timing forwards, and draft passes, may take.
-const BUDGET: Duration = Duration::from_secs(2);
+/// What timing draft passes may take.
+const DRAFT_BUDGET: Duration = Duration::from_secs(4);
 
 /// Verifies nothing: a plan has its roots from the start.
 struct RootsAlone;
@@ -28,13 +28,15 @@ impl Solver for RootsAlone {
 /// Records a trace into the file that `args` name.
 pub(super) fn record(args: &ReplayArgs) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;
-    let limits = args.engine.limits(1, loaded.checkpoint.config().context);
+    // Large enough for the times of the forwards that a replay asks about.
+    let seqs = args.concurrency.iter().copied().max().unwrap_or(1).max(1);
+    let limits = args.engine.limits(seqs, loaded.checkpoint.config().context);
     limits.check()?;
     let drafter_name = args.engine.drafter.as_str();
     let mut team = Team::load(&loaded, &limits, [drafter_name])?;
     let us = |profile: &Profile| profile.time.as_secs_f64() * 1e6;
-    let verify = setup::measure(team.target(), &limits, loaded.tiers(), 5, BUDGET)?;
-    let draft = team.profile_draft(drafter_name, &limits, 5, BUDGET)?;
+    let curve = forward::measure(&mut team, &limits, &[128, 1024], 5)?;
+    let draft = team.profile_draft(drafter_name, &limits, 5, DRAFT_BUDGET)?;
     let learnt = team.calibration(drafter_name).and_then(learnt);
     let (target, drafter) = team.lend(drafter_name);
     let parts = Parts {
@@ -68,7 +70,8 @@ pub(super) fn record(args: &ReplayArgs) -> Result<()> {
         drafter: drafter_name.to_owned(),
         machine: doctor::machine(),
         shape: (limits.depth_max, limits.width_max),
-        verify: verify.iter().map(|p| (p.rows, p.kv_len, us(p))).collect(),
+        verify: curve.iter().map(|f| (f.rows, f.kv_len, f.min_us)).collect(),
+        padded: !loaded.tiers().is_empty(),
         draft: draft.iter().map(|p| (p.rows, us(p))).collect(),
         learnt,
         texts,

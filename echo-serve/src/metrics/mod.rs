@@ -119,7 +119,12 @@ const BY_LEVEL: [ByLevel; 5] = [
     ("echo_depth_verified_total", "Nodes verified", 1, |t| t.by_depth.verified),
     ("echo_depth_accepted_total", "Nodes accepted", 1, |t| t.by_depth.accepted),
     ("echo_gate_looks_total", "Steps in which the gate looked", 0, |t| t.gate_looks),
-    ("echo_gate_fires_total", "Steps in which it closed or narrowed a node, or forwent its pass", 0, |t| t.gate_fires),
+    (
+        "echo_gate_fires_total",
+        "Steps in which it closed or narrowed a node, or forwent its pass",
+        0,
+        |t| t.gate_fires,
+    ),
 ];
 
 /// All numbers of one server.
