@@ -3,7 +3,7 @@
 //! A forward of a small model is some two hundred regions of 5 to 50 µs, so a region must not cost
 //! an allocation, a queue or (while the model runs) a system call. The pool therefore holds one job
 //! at a time: the caller publishes it by raising an epoch, every thread works on its own fixed
-//! share, and the caller returns when the last share is done. Idle workers spin for some tens of
+//! share, and the caller returns when the last share is done. Idle workers spin for about a hundred
 //! microseconds and then sleep.
 
 use crossbeam::utils::{Backoff, CachePadded};

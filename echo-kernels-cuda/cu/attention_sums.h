@@ -56,24 +56,41 @@ DEVICE void add(const Block &block, const float *v, u32 column, u32 n,
     }
 }
 
-// Writes the sums of packed row `mine` over `weight`, and behind them, if there is room, the rest.
+// Writes the answer of packed row `mine`.
 template <class Block>
-DEVICE void write(const Block &block, u32 mine, const Running<4> &sums, float weight, float *to,
-                  u64 stride, u32 head_stride) {
+DEVICE void write(const Block &block, u32 mine, const Running<4> &whole, float *out,
+                  u32 out_stride) {
     u32 row = block.row_of[mine], col = block.own_col(), dim = block.dim;
-    to += row * stride + block.head_of[mine] * head_stride;
-    if (row == ALL_LANES) {
-        return;
-    }
+    out += (u64)row * out_stride + block.head_of[mine] * dim;
 #pragma unroll
     for (u32 i = 0; i < 4; i++) {
-        if (col + i < dim) {
-            to[col + i] = sums.sums[i] / weight;
+        if (row != ALL_LANES && col + i < dim) {
+            out[col + i] = whole.sums[i] / whole.weight;
         }
     }
-    if (col == 0 && head_stride > dim) {
-        to[dim] = sums.most;
-        to[dim + 1] = sums.weight;
+}
+
+// Floats of a unit that is left: the sums, in fours, then maximum and weight, and a rest.
+DEVICE u32 left_floats(u32 dim) { return 4 * (div_up(dim, 4) + 1); }
+
+// Where a unit of packed row `mine` is left, of which `left` is the first.
+template <class Block, class T>
+DEVICE T *left_of(const Block &block, u32 mine, u32 n_q, T *left) {
+    u64 head = (u64)block.row_of[mine] * n_q + block.head_of[mine];
+    return left + head * left_floats(block.dim);
+}
+
+// Leaves a unit of packed row `mine` for the merge.
+template <class Block>
+DEVICE void leave(const Block &block, u32 mine, const Running<4> &unit, u32 n_q, float *left) {
+    u32 col = block.own_col(), dim = block.dim;
+    if (block.row_of[mine] == ALL_LANES || col >= dim) {
+        return;
+    }
+    float4 *to = (float4 *)left_of(block, mine, n_q, left);
+    to[col / 4] = {unit.sums[0], unit.sums[1], unit.sums[2], unit.sums[3]};
+    if (col == 0) {
+        to[div_up(dim, 4)] = {unit.most, unit.weight, 0.0f, 0.0f};
     }
 }
 
@@ -83,8 +100,8 @@ template <class Block>
 DEVICE u32 close(const Block &block, u32 tile, Running<4> (&sums)[Block::MINE],
                  Running<4> (&split)[Block::MINE], Running<4> (&whole)[Block::MINE],
                  float *partial, u32 n_q, float *out, u32 out_stride) {
-    u32 following = block.after(tile), pitch = block.dim + 2;
-    float *left = partial + (u64)(tile / block.unit) * gridDim.x * n_q * pitch;
+    u32 following = block.after(tile);
+    float *left = partial + (u64)(tile / block.unit) * gridDim.x * n_q * left_floats(block.dim);
     bool ends = (tile + 1) % block.unit == 0 || following >= block.tiles;
 #pragma unroll
     for (u32 r = 0; r < Block::MINE; r++) {
@@ -94,9 +111,9 @@ DEVICE u32 close(const Block &block, u32 tile, Running<4> (&sums)[Block::MINE],
         if (ends) {
             merge(whole[r], split[r]);
             if (gridDim.z > 1) {
-                write(block, mine, split[r], 1.0f, left, n_q * pitch, pitch);
+                leave(block, mine, split[r], n_q, left);
             } else if (following >= block.tiles) {
-                write(block, mine, whole[r], whole[r].weight, out, out_stride, block.dim);
+                write(block, mine, whole[r], out, out_stride);
             }
             split[r] = {};
         }
@@ -125,45 +142,44 @@ DEVICE bool comes_last(u32 *ticket, u32 blocks, u32 *shared) {
 template <class Block>
 DEVICE void merge_all(const Block &block, const float *partial, u32 n_q, float *out,
                       u32 out_stride) {
-    constexpr u32 LOADED = 4, TILES = SPLIT / TILE;
-    u32 units = div_up(block.tiles, block.unit), each = TILES / block.unit;
-    u32 dim = block.dim, col = block.own_col();
-    u64 apart = (u64)gridDim.x * n_q * (dim + 2);
+    constexpr u32 LOADED = 8, TILES = SPLIT / TILE;
+    u32 units = div_up(block.tiles, block.unit), dim = block.dim, col = block.own_col();
+    u64 apart = (u64)gridDim.x * n_q * left_floats(dim) / 4;
 #pragma unroll 1
     for (u32 r = 0; r < Block::MINE; r++) {
-        u32 mine = block.own_row() + r * Block::ADDED, row = block.row_of[mine];
-        if (row == ALL_LANES || col >= dim) {
+        u32 mine = block.own_row() + r * Block::ADDED;
+        if (block.row_of[mine] == ALL_LANES || col >= dim) {
             continue;
         }
-        const float *from = partial + ((u64)row * n_q + block.head_of[mine]) * (dim + 2);
-        Running<4> whole;
-        // A thread asks for several splits at once.
-        for (u32 first = 0; first < units; first += LOADED * each) {
-            Running<4> parts[LOADED * TILES];
+        const float4 *from = (const float4 *)left_of(block, mine, n_q, partial);
+        Running<4> whole, split;
+        // A thread asks for several units at once, whole splits.
+        for (u32 first = 0; first < units; first += LOADED) {
+            Running<4> parts[LOADED];
 #pragma unroll
-            for (u32 i = 0; i < LOADED * TILES; i++) {
-                u32 unit = first + i / TILES * each + i % TILES;
-                if (i % TILES < each && unit < units) {
-                    const float *part = from + unit * apart;
+            for (u32 i = 0; i < LOADED; i++) {
+                if (first + i < units) {
+                    const float4 *unit = from + (first + i) * apart;
+                    float4 sums = load_written(unit + col / 4);
+                    float4 rest = load_written(unit + div_up(dim, 4));
+                    parts[i].most = rest.x;
+                    parts[i].weight = rest.y;
 #pragma unroll
                     for (u32 d = 0; d < 4; d++) {
-                        parts[i].sums[d] = load_written(part + least(col + d, dim - 1));
+                        parts[i].sums[d] = part(sums, d);
                     }
-                    parts[i].most = load_written(part + dim);
-                    parts[i].weight = load_written(part + dim + 1);
                 }
             }
 #pragma unroll
-            for (u32 s = 0; s < LOADED; s++) {
-                Running<4> split;
-#pragma unroll
-                for (u32 i = 0; i < TILES; i++) {
-                    merge(split, parts[s * TILES + i]);
+            for (u32 i = 0; i < LOADED; i++) {
+                merge(split, parts[i]);
+                if (block.unit == TILES || i % TILES == TILES - 1) {
+                    merge(whole, split);
+                    split = {};
                 }
-                merge(whole, split);
             }
         }
-        write(block, mine, whole, whole.weight, out, out_stride, dim);
+        write(block, mine, whole, out, out_stride);
     }
 }
 

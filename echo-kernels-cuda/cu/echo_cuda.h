@@ -84,9 +84,12 @@ DEVICE void release_next() {
 }
 
 // Loads what another block of this launch wrote, past the cache that does not know of it.
-DEVICE float load_written(const float *from) {
-    float value;
-    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(value) : "l"(from) : "memory");
+DEVICE float4 load_written(const float4 *from) {
+    float4 value;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+                 : "l"(from)
+                 : "memory");
     return value;
 }
 

@@ -124,7 +124,9 @@ DEVICE u64 truncate(const Row &row, u64 best, Shared &shared) {
     }
     if (spec.top_p < 1.0f) {
         auto mass = [&](float logit) {
-            float behind = logit - top; // e^-32 is less than half a step
+            // Infinite logits have no difference: the law's sum is no number then, so it cuts
+            // nothing and the lowest of them wins. Here they weigh alike, and the lowest is left.
+            float behind = logit == top ? 0.0f : logit - top; // e^-32 is less than half a step
             return behind < -32.0f ? 0 : (u64)(exp((double)behind) * 17592186044416.0 + 0.5);
         };
         cut([&](u64 all) { return (u64)fmax(1.0, ceil((double)spec.top_p * (double)all)); }, mass);

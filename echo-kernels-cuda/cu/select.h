@@ -142,6 +142,20 @@ template <class T> DEVICE T block_before(T value, T *scratch, T &all) {
     return sum - value + warp_sum(lane() < warp() ? of_warp : (T)0);
 }
 
+// Adds to a weight in shared memory.
+DEVICE void add_weight(u32 *bin, u32 weight) { atomicAdd(bin, weight); }
+
+// No instruction adds 64 bits there: the compiler makes a loop that threads at one bin go through
+// one after the other. Two of 32 bits come to the same in any order: whoever sees the low half wrap
+// carries. Most weights are small and need only the first.
+DEVICE void add_weight(u64 *bin, u64 weight) {
+    u32 low = (u32)weight, high = (u32)(weight >> 32), *halves = (u32 *)bin;
+    high += atomicAdd(halves, low) > ~low;
+    if (high > 0) {
+        atomicAdd(halves + 1, high);
+    }
+}
+
 // The largest key such that the keys from it upwards weigh at least what `want` makes of the weight
 // of all; it is neither 0 nor more than all. `each(visit)` calls `visit(key, weight)` for this
 // thread's columns, `weight` a function so that it is worked out only where it counts.
@@ -160,12 +174,16 @@ DEVICE u64 select(Want want, T *bins, T *scratch, Each each) {
         for (u32 i = threadIdx.x; i < BINS; i += blockDim.x) {
             bins[i] = 0;
         }
+        // Nothing is found where nothing weighs: then this is a bin nonetheless.
+        if (threadIdx.x == 0) {
+            found[0] = found[1] = 0;
+        }
         __syncthreads();
         each([&](u64 key, auto weight) {
             if ((key & mask) == answer) {
                 T weighs = (T)weight();
                 if (weighs > 0) {
-                    atomicAdd(bins + (u32)(key >> shift & ((1u << bits) - 1)), weighs);
+                    add_weight(bins + (u32)(key >> shift & ((1u << bits) - 1)), weighs);
                 }
             }
         });

@@ -23,10 +23,11 @@
 //   n_q / n_kv query heads that share a key head, for ROWS * n_kv / n_q rows of one sequence; a
 //   block whose first row begins no such run ends at once, so the grid needs no list of runs. ROWS
 //   is 8 or 32 and changes no order. With gridDim.z > 1 a block does every gridDim.z-th unit, tile
-//   or split (`Staged::unit`), leaves each in `partial`, f32[units, rows, n_q, dim + 2] (sums,
-//   maximum, weight), and takes one of the `tickets`, u32[rows, n_kv], which are zero before and
-//   after: who takes the last merges all. With gridDim.z = 1 a block does and merges all, with the
-//   same arithmetic. How many units a row has, blocks find out; the launch knows no length.
+//   or split (`Staged::unit`), leaves each in `partial`, f32[units, rows, n_q, 4 n] (sums up
+//   to a whole four, then maximum, weight and two zeros), and takes one of the `tickets`,
+//   u32[rows, n_kv], which are zero before and after: who takes the last merges all. With
+//   gridDim.z = 1 a block does and merges all, with the same arithmetic. How many units a row has,
+//   blocks find out; the launch knows no length.
 // shared: q, a ring of LENGTH chunks (rows of DIM + 4 floats, which spreads them over banks),
 //   scores f32[ROWS, 64 + columns + 4]. A chunk is 32 keys or values. Those of all tiles, keys
 //   before values, pass through the ring ahead of the products: a block waits for memory once.

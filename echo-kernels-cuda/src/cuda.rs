@@ -1,12 +1,13 @@
 //! The real machine: one device, one stream, through the driver's library, loaded when asked for.
 
+use crate::context::Context;
 use crate::driver::{Driver, Entry, Graph, Launch};
 use crate::fault::{Fault, OpenError};
 use crate::images::{self, CompileProgress};
 use crate::info::{DeviceInfo, find};
 use crate::launch;
 use cudarc::driver::result;
-use cudarc::driver::sys;
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use echo_core::DeviceError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -24,8 +25,8 @@ pub struct CudaOptions {
 
 /// One NVIDIA device.
 pub struct Cuda {
-    device: sys::CUdevice,
-    context: sys::CUcontext,
+    /// Let go after all that lives in it.
+    context: Context,
     stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     functions: HashMap<Entry, sys::CUfunction>,
@@ -33,6 +34,8 @@ pub struct Cuda {
     graphs: Mutex<Vec<sys::CUgraphExec>>,
     /// Whether a launch may begin before the one ahead of it has ended.
     overlaps: bool,
+    /// Whether the device reads pageable memory where it lies, by the host's page tables.
+    reads_pageable: bool,
     info: DeviceInfo,
 }
 
@@ -50,15 +53,13 @@ impl Cuda {
     ) -> Result<Self, OpenError> {
         let (device, info) = find(options.ordinal)?;
         let doing = |doing| move |error| OpenError::driver(doing, error);
-        // SAFETY: the device is one of those counted; the context is given back when dropped.
-        let (context, stream) = unsafe {
-            let context = result::primary_ctx::retain(device).map_err(doing("taking a context"))?;
-            result::ctx::set_current(context).map_err(doing("entering the context"))?;
-            let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
-            (context, stream.map_err(doing("making a stream"))?)
-        };
+        let context = Context::of(device).map_err(doing("taking a context"))?;
+        context.enter().map_err(doing("entering the context"))?;
+        let by_host = Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES;
+        let by_host = context.attribute(by_host).map_err(doing("asking the device"))?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
+            .map_err(doing("making a stream"))?;
         let mut cuda = Cuda {
-            device,
             context,
             stream,
             modules: Vec::new(),
@@ -66,6 +67,7 @@ impl Cuda {
             pieces: Mutex::default(),
             graphs: Mutex::default(),
             overlaps: info.overlaps(),
+            reads_pageable: by_host != 0,
             info,
         };
         let images = images::load(&cuda.info.arch, options.cache.as_deref(), report)?;
@@ -91,12 +93,12 @@ impl Cuda {
         entries: impl Iterator<Item = Entry>,
         image: &[u8],
     ) -> Result<(), result::DriverError> {
-        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let shared = Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let shared = self.context.attribute(shared)?;
         // SAFETY: the image is whole (compiled just now, or its checksum held), its context is
         // current, and the module lives as long as its functions.
         unsafe {
-            let shared = result::device::get_attribute(self.device, shared)?;
             let module = result::module::load_data(image.as_ptr().cast())?;
             self.modules.push(module);
             for entry in entries {
@@ -124,23 +126,26 @@ impl Cuda {
         // What other threads ask of the driver meanwhile is none of the capture's business.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: nobody else uses the stream, which is not the default one. A capture that was
-        // begun is ended whatever happens in between, and its template is destroyed once.
+        // begun is ended whatever happens in between, and its template is destroyed once, also that
+        // of what was noted before a launch failed. That this fails harms nothing that was made.
         unsafe {
             result::stream::begin_capture(self.stream, mode)?;
             let noted = launches.iter().try_for_each(|launch| self.enqueue(launch));
             let template = result::stream::end_capture(self.stream);
-            noted.and(template).and_then(|template| {
-                let flags = sys::CUgraphInstantiate_flags(0);
-                let exec = result::graph::instantiate(template, flags);
-                result::graph::destroy(template).and(exec)
-            })
+            let flags = sys::CUgraphInstantiate_flags(0);
+            let exec = noted
+                .and(template)
+                .and_then(|template| result::graph::instantiate(template, flags));
+            if let Ok(template) = template {
+                let _ = result::graph::destroy(template);
+            }
+            exec
         }
     }
 
     /// Makes the device's context that of this thread.
     fn enter(&self) -> Result<(), DeviceError> {
-        // SAFETY: the context is retained until `self` is dropped.
-        unsafe { result::ctx::set_current(self.context) }.map_err(Fault::of("entering the context"))
+        self.context.enter().map_err(Fault::of("entering the context"))
     }
 }
 
@@ -168,10 +173,19 @@ impl Driver for Cuda {
 
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         self.enter()?;
-        // SAFETY: the port has checked the range. The source is pageable memory, which the driver
-        // copies before it returns.
-        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }
-            .map_err(Fault::of("copying to the device"))
+        // The source is pageable memory. Most devices can't read it, so the driver has put it
+        // elsewhere when it returns. NVIDIA says no more than that it may: one that reads it by the
+        // host's page tables, as a GPU does that shares them with a Grace CPU, can fetch it later.
+        // SAFETY: the port has checked the range, and the source is there until it was read.
+        unsafe {
+            let copied = result::memcpy_htod_async(address, bytes, self.stream);
+            if self.reads_pageable {
+                copied.and_then(|()| result::stream::synchronize(self.stream))
+            } else {
+                copied
+            }
+        }
+        .map_err(Fault::of("copying to the device"))
     }
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DeviceError> {
@@ -211,8 +225,6 @@ impl Driver for Cuda {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        // Whatever fails here, the context must be let go: else the next to open the device gets
-        // it, with all that is wrong with it.
         let _ = self.enter();
         // SAFETY: nothing of this is used after the stream has come to its end; the errors of a
         // device that is going away help nobody.
@@ -228,7 +240,6 @@ impl Drop for Cuda {
                 let _ = result::module::unload(module);
             }
             let _ = result::stream::destroy(self.stream);
-            let _ = result::primary_ctx::release(self.device);
         }
     }
 }

@@ -60,8 +60,8 @@ impl OpenError {
 pub(crate) struct Fault;
 
 impl Fault {
-    /// The error of `doing` something. A device that has touched what it must not is lost: the
-    /// driver refuses everything from then on.
+    /// The error of `doing` something. A device that has touched what it must not is lost, and so
+    /// is one that broke, or whose driver lost it: the driver refuses everything from then on.
     pub(crate) fn of(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
         move |error| {
             let why = format!("{doing}: {}", words(error));
@@ -77,6 +77,12 @@ impl Fault {
                 | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
                 | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
                 | CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE
+                | CUresult::CUDA_ERROR_CONTAINED
+                | CUresult::CUDA_ERROR_TENSOR_MEMORY_LEAK
+                | CUresult::CUDA_ERROR_EXTERNAL_DEVICE
+                | CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED
+                | CUresult::CUDA_ERROR_MPS_RPC_FAILURE
+                | CUresult::CUDA_ERROR_UNKNOWN
                 | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
                 | CUresult::CUDA_ERROR_DEINITIALIZED => DeviceError::Lost(why),
                 _ => DeviceError::Failed(why),

@@ -1,6 +1,7 @@
 //! The device port: memory, weights and stages, over any [`Driver`].
 
-use crate::attention::SCRATCH_BYTES;
+use crate::attention::Splits;
+use crate::division::Division;
 use crate::driver::Driver;
 use crate::graphs::Graphs;
 use crate::memory::{Memory, Scratch};
@@ -8,17 +9,17 @@ use crate::queue::Queue;
 use crate::sampling::Sampler;
 use crate::staged::Staged;
 use crate::weight::{self, Matrix, Part};
-use echo_core::port::{Buffer, Data, Device, Element, Stage, Weight};
+use echo_core::port::{Buffer, Data, Device, Element, Heads, Stage, Weight};
 use echo_core::{DeviceError, Limits, PackedView, TensorView};
 use parking_lot::Mutex;
 
 /// The operations of the port on a machine that runs CUDA C++.
 ///
 /// Operations run in the order of the calls. They are collected until something is copied or waited
-/// for, then enqueued together, as a graph if [`Graphs`] says so. All memory is taken while weights
-/// are loaded and stages are opened; after that an operation allocates nothing, unless it meets
-/// more rows or more edits of logits than the limits of the stages announced. Graphs take theirs
-/// when a list of operations is first met.
+/// for, then enqueued together, as a graph if [`Graphs`] says so. Memory is taken while weights are
+/// loaded and stages are opened, and when a stage first meets attention; after that an operation
+/// allocates nothing, unless it meets more rows or more edits of logits than the limits of the
+/// stages announced. Graphs take theirs when a list of operations is first met.
 pub struct CudaKernels {
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) state: Mutex<State>,
@@ -70,20 +71,47 @@ impl State {
         self.slices.reserve(driver, bytes, "slices of linear layers; lower rows_max")?;
         Ok(())
     }
+
+    /// Where attention of a stage leaves splits. The first attention says how large heads are, so
+    /// only then is it taken, for the limits of every stage. Fails for heads, or trees of the size
+    /// that the stage allows, that the kernels can't hold.
+    pub(crate) fn splits(
+        &mut self,
+        driver: &dyn Driver,
+        stage: Stage,
+        heads: Heads,
+    ) -> Result<Splits, DeviceError> {
+        let staged = self.memory.stage(stage);
+        Division::new(heads, &staged.limits).check(&staged.limits)?;
+        if let Some(splits) = staged.splits {
+            return Ok(splits);
+        }
+        let limits = self.memory.stages.iter().map(|staged| &staged.limits);
+        let largest = limits.map(|limits| Division::new(heads, limits)).reduce(Division::or);
+        let rows = self.queue.rows_most(0);
+        let left = largest.map_or(0, |division| division.bytes_wanted(rows));
+        let what = "splits of attention; lower context_max";
+        let address = self.splits.reserve(driver, Splits::bytes(left), what)?;
+        let splits = Splits { address, bytes: self.splits.bytes() };
+        self.memory.stages[stage.0 as usize].splits = Some(splits);
+        Ok(splits)
+    }
 }
 
 impl Device for CudaKernels {
     fn alloc(&self, element: Element, len: usize, what: &str) -> Result<Buffer, DeviceError> {
-        self.state.lock().memory.alloc(&*self.driver, element, len, what)
+        let state = &mut *self.state.lock();
+        state.queue.check()?;
+        state.memory.alloc(&*self.driver, element, len, what)
     }
 
     fn open_stage(&self, limits: &Limits) -> Result<Stage, DeviceError> {
         let (state, driver) = (&mut *self.state.lock(), &*self.driver);
+        state.queue.check()?;
         let staged = Staged::new(driver, limits)?;
         state.memory.stages.push(staged);
         state.queue.rows_max = state.queue.rows_max.max(limits.rows_max);
         state.reserve_slices(driver)?;
-        state.splits.reserve(driver, SCRATCH_BYTES, "splits of attention")?;
         state.sampler.reserve(driver, limits)?;
         Ok(Stage(state.memory.stages.len() as u32 - 1))
     }
@@ -96,6 +124,7 @@ impl Device for CudaKernels {
 
     fn weight(&self, parts: &[TensorView<'_>]) -> Result<Weight, DeviceError> {
         let (state, driver) = (&mut *self.state.lock(), &*self.driver);
+        state.queue.check()?;
         let mut matrix =
             Matrix { parts: Vec::new(), cols: parts.first().map_or(0, |part| part.cols) };
         for run in weight::runs(parts)? {

@@ -19,14 +19,16 @@
 //!
 //! Reading order: `cu/echo_cuda.h`, `cu/add.cu`, [`source`], [`driver`], `kernels` and `ops` (the
 //! ports), `op`, `fuse`, `queue` and [`graphs`] (from operations to launches), `weight` with
-//! `cu/weight.h`, `linear` and `attention` (how work is divided), then `cuda`, `launch`, `images`,
-//! [`compile`](mod@compile), [`cache`].
+//! `cu/weight.h`, `linear`, `attention` and `division` (how work is divided), then `cuda`,
+//! `context`, `launch`, `images`, [`compile`](mod@compile), [`cache`].
 #![deny(missing_docs)]
 
 mod attention;
 pub mod cache;
 pub mod compile;
+mod context;
 mod cuda;
+mod division;
 pub mod driver;
 mod fault;
 mod fuse;

@@ -103,4 +103,9 @@ impl Scratch {
         }
         Ok(self.address)
     }
+
+    /// How many there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }

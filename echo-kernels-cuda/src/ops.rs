@@ -1,6 +1,6 @@
 //! The kernels port: each operation checks its operands and queues what it has to do.
 
-use crate::attention::{Attention, SCRATCH_BYTES};
+use crate::attention::Attention;
 use crate::driver::{Arg, Entry, Geometry, Launch};
 use crate::kernels::CudaKernels;
 use crate::linear;
@@ -135,6 +135,8 @@ impl Kernels for CudaKernels {
         out: Mat,
     ) -> Result<(), DeviceError> {
         let state = &mut *self.state.lock();
+        let live = state.queue.live(&*self.driver)?;
+        let splits = state.splits(&*self.driver, stage, heads)?;
         let memory = &state.memory;
         let staged = memory.stage(stage);
         let x = memory.rows(qkv, staged.n_rows, "tree_attention: qkv");
@@ -143,10 +145,7 @@ impl Kernels for CudaKernels {
         assert_eq!(to.width, heads.n_q * heads.dim, "tree_attention: columns of out");
         different([qkv.buffer, keys, values, out.buffer]);
         let cache = [memory.floats(keys).0, memory.floats(values).0];
-        let partial =
-            state.splits.reserve(&*self.driver, SCRATCH_BYTES, "splits of attention")?.into();
-        let live = state.queue.live(&*self.driver)?;
-        let attention = Attention::new([live, partial], staged, heads, x, cache, to)?;
+        let attention = Attention::new(live, splits, staged, heads, x, cache, to);
         let (rows, reach) = (staged.n_rows, attention.reach(staged));
         state.queue.push(&*self.driver, rows, Some(reach), Op::Attention(attention))
     }

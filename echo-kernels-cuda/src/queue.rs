@@ -21,6 +21,8 @@ pub(crate) struct Queue {
     /// The number of rows, where kernels read it, and what it is, as far as the host knows.
     live: Scratch,
     counted: Option<usize>,
+    /// Why operations were dropped that callers were told were taken, if some were.
+    dropped: Option<String>,
 }
 
 impl Queue {
@@ -39,8 +41,16 @@ impl Queue {
         tier(most).unwrap_or(most)
     }
 
+    /// Fails once operations were dropped. A forward whose answer nobody waits for ends well while
+    /// it is pending, and whoever asked for it counts on what it writes; so nothing later can be
+    /// right until the device is opened anew.
+    pub(crate) fn check(&self) -> Result<(), DeviceError> {
+        self.dropped.as_ref().map_or(Ok(()), |why| Err(DeviceError::Lost(why.clone())))
+    }
+
     /// Where kernels read the number of rows there are.
     pub(crate) fn live(&mut self, driver: &dyn Driver) -> Result<Arg, DeviceError> {
+        self.check()?;
         Ok(self.live.reserve(driver, 4, "number of rows")?.into())
     }
 
@@ -52,6 +62,7 @@ impl Queue {
         reach: Option<Reach>,
         op: Op,
     ) -> Result<(), DeviceError> {
+        self.check()?;
         if rows == 0 {
             return Ok(());
         }
@@ -73,9 +84,16 @@ impl Queue {
         Ok(())
     }
 
-    /// Enqueues what is pending. After a failure it is forgotten.
+    /// Enqueues what is pending. After a failure it is dropped, and the device is lost, unless a
+    /// sealed book refused the list.
     pub(crate) fn flush(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
+        self.check()?;
         let done = self.enqueue(driver);
+        let n = self.pending.len();
+        match &done {
+            Ok(()) | Err(DeviceError::Unsupported(_)) => {}
+            Err(error) => self.dropped = Some(format!("{n} operations were dropped: {error}")),
+        }
         self.pending.clear();
         self.reach = None;
         done

@@ -1,5 +1,6 @@
 //! The rows of one forward on the device: one copy, at addresses that never change.
 
+use crate::attention::Splits;
 use crate::driver::{Arg, Driver};
 use echo_core::{DeviceError, Limits, PackedView};
 
@@ -11,6 +12,8 @@ pub(crate) struct Staged {
     words: Vec<u32>,
     pub(crate) n_rows: usize,
     pub(crate) shape: Shape,
+    /// Where its attention leaves splits, once it was met: graphs hold it, so it stays.
+    pub(crate) splits: Option<Splits>,
 }
 
 /// Sizes of a forward that choose a launch, never a result.
@@ -45,6 +48,7 @@ impl Staged {
             words: Vec::new(),
             n_rows: 0,
             shape: Shape::default(),
+            splits: None,
         };
         // Sequences may share a prefix, so tables can hold more entries than there are slots.
         let all = staged.start(Field::Table) + limits.seqs_max * limits.context_max;

@@ -45,7 +45,36 @@ pub(super) fn check(suite: &mut Suite<'_>) {
             suite.buffer(&name, Class::Exact, actual.clone(), &expected, &|_| true, wrong);
         }
     }
+    overflow(suite, &*kernels);
     suite.pure("rows of 333", ROWS_MAX, &prepare);
+}
+
+/// A repetition penalty so small that the logits of some tokens overflow: they are infinite, all
+/// alike, and the lowest of them wins, whatever is cut.
+fn overflow(suite: &mut Suite<'_>, kernels: &dyn Kernels) {
+    let mut logits = Sheet::random(4, 333, &mut Random::new(9));
+    let tokens = [40, 77, 300, 301];
+    for row in 0..logits.rows {
+        for token in tokens {
+            logits.row_mut(row)[token] = 5.0 + row as f32;
+        }
+    }
+    let edit = |&token: &usize| {
+        let repetition = if token == 77 { 1.0 } else { 1e-38 };
+        TokenEdit { token: token as u32, bias: 0.0, repetition, penalty: 0.0 }
+    };
+    let edits: Vec<TokenEdit> = tokens.iter().map(edit).collect();
+    // Two tokens overflow, or three; then the same, once others are cut.
+    let spec = |first: u32, top_k: u32, min_p: f32| {
+        let (seed, temperature, top_p) = (7, 1.0, 0.9);
+        let edits = (first, tokens.len() as u32);
+        SampleSpec { seed, temperature, top_p, top_k, min_p, edits, ..SampleSpec::GREEDY }
+    };
+    let specs = [spec(1, 0, 0.0), spec(0, 0, 0.0), spec(0, 2, 0.0), spec(1, 0, 0.1)];
+    let sample = SampleView { specs: &specs, edits: &edits };
+    let (actual, expected) = (run(kernels, &logits, sample), law(&logits, sample));
+    let wrong = second_best(&logits, sample);
+    suite.buffer("overflow", Class::Exact, actual, &expected, &|_| true, Some(&wrong));
 }
 
 /// Ties, zeros of both signs, −∞ and, in some rows, what makes them faulty, what swallows the noise

@@ -32,7 +32,12 @@ template <class T> inline T atomicAdd(T *at, T value) {
 
 // What is written can be seen at once.
 inline void __threadfence() {}
-static inline float load_written(const float *from) { return *from; }
+static inline float4 load_written(const float4 *from) {
+    if ((uintptr_t)from % 16 != 0) {
+        emulation::refuse("a load of four floats that is not aligned");
+    }
+    return *from;
+}
 
 inline void atomicOr(uint32_t *at, uint32_t value) { *at |= value; }
 

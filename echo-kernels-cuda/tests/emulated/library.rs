@@ -22,6 +22,8 @@ const OPTIONS: [&str; 9] = [
     "-Werror",
     "-Wno-unknown-pragmas",
 ];
+/// Without AVX-512 a NaN is the same unsigned integer, 2^63, as on the device.
+const OPTIONS_X86: &[&str] = if cfg!(target_arch = "x86_64") { &["-mno-avx512f"] } else { &[] };
 
 /// The machine in software, beside this file.
 const MACHINE: [(&str, &str); 3] = [
@@ -58,6 +60,7 @@ pub(crate) fn compile(source: &Source, bug: Option<Bug>) -> PathBuf {
     }
     let output = Command::new(COMPILER)
         .args(OPTIONS)
+        .args(OPTIONS_X86)
         .args(["-o", "kernel.so", "kernel.cpp"])
         .current_dir(&own)
         .output()
@@ -93,7 +96,8 @@ fn files(source: &Source, bug: Option<Bug>) -> Vec<(&'static str, String)> {
 
 /// FNV-1a over the texts and how they are compiled.
 fn hash(files: &[(&str, String)]) -> u64 {
-    let texts = files.iter().map(|(_, text)| text.as_str()).chain(OPTIONS);
+    let texts = files.iter().map(|(_, text)| text.as_str());
+    let texts = texts.chain(OPTIONS).chain(OPTIONS_X86.iter().copied());
     texts.flat_map(str::bytes).fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
     })

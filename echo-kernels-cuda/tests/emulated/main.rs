@@ -7,6 +7,7 @@ mod driver;
 #[path = "../forward/mod.rs"]
 mod forward;
 mod graphs;
+mod latch;
 mod library;
 mod planted;
 #[macro_use]

@@ -79,6 +79,16 @@ fn tickets_that_are_not_put_back_are_caught() {
 }
 
 #[test]
+fn a_carry_that_is_lost_is_caught() {
+    caught(
+        "sample_rows",
+        "high += atomicAdd(halves, low) > ~low;",
+        "atomicAdd(halves, low);",
+        "element",
+    );
+}
+
+#[test]
 fn a_visible_sibling_is_caught() {
     caught("tree_attention", "set >> column % 64 & 1", "set >> column % 64 & 3", "NMSE");
 }
