@@ -148,7 +148,8 @@ proptest! {
         let mut topn = TopN::new(TopNParams { n: 9 });
         let mut goodput = Goodput::new(params);
         for solver in [&mut topn as &mut dyn Solver, &mut goodput] {
-            let mut policy = Policy { gate: &Until(9), solver, depth, width: 9, beam: 9, tree_max: 9 };
+            let (gate, width, beam, tree_max) = (&Until(9), 9, 9, 9);
+            let mut policy = Policy { gate, solver, depth, width, beam, tree_max };
             let outcome = replay(&trace, &mut policy, &cost(), setting);
             prop_assert_eq!(outcome.tokens, tokens);
             // With several, the oracle may be the first to leave a place empty at the end.

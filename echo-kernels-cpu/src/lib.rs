@@ -9,8 +9,8 @@
 //! This crate knows no request, no policy, no file and no model.
 //!
 //! Reading order: [`mod@reference`] (one file per operation, its header the specification), `cpu`
-//! and `ops` (the ports), `memory`, `kv`, `staged`, `line`, `pages`, `pool`, `linear` (the fast linear
-//! layer), `fast` (the other fast forms), [`conformance`].
+//! and `ops` (the ports), `memory`, `kv`, `staged`, `line`, `pages`, `pool`, `linear` (the fast
+//! linear layer), `fast` (the other fast forms), [`conformance`].
 #![deny(missing_docs)]
 
 mod area;

@@ -76,7 +76,7 @@ fn is_recorded(row: &rows::Row, trace: &Trace) -> bool {
     row.depth <= depth && row.width <= width && !row.drafter.ends_with(UNALIGNED)
 }
 
-/// Replays the rows of the bench that the trace can tell of, at every concurrency on one cost table.
+/// Replays the rows of the bench that the trace can tell of, at every concurrency on one table.
 fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
     let known = known(trace, cost)?;
     let settings: Vec<Setting> = args

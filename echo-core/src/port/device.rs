@@ -59,8 +59,8 @@ pub trait Device: Send + Sync {
     /// Copies `data` into `buffer` from element `start` on.
     fn write(&self, buffer: Buffer, start: usize, data: Data<'_>) -> Result<(), DeviceError>;
 
-    /// Waits for all that was enqueued, then copies `out.len()` elements of an F32 or Kv buffer from
-    /// element `start` on.
+    /// Waits for all that was enqueued, then copies `out.len()` elements of an F32 or Kv buffer
+    /// from element `start` on.
     fn read(&self, buffer: Buffer, start: usize, out: &mut [f32]) -> Result<(), DeviceError>;
 }
 

@@ -25,14 +25,25 @@ struct Golden {
     laws: Vec<Vec<f32>>,
 }
 
+/// The head as it is published: with a configuration of its own, or with that of vLLM's speculators
+/// for one that adds to the normed state.
+const KINDS: [&str; 2] = ["config.json", "speculators.json"];
+
+fn head(kind: &str) -> Head {
+    const TENSORS: &[u8] = include_bytes!("../../tests/golden/eagle/model.safetensors");
+    let config = std::fs::read_to_string(folder().join(kind)).expect("it was committed");
+    Head::built_in(kind, &config, TENSORS).expect("it is right")
+}
+
 impl Golden {
-    fn read() -> Self {
+    fn read(kind: &str) -> Self {
         let file = std::fs::read(folder().join("answers.safetensors")).expect("it was committed");
         let file = safetensors::SafeTensors::deserialize(&file).expect("it is right");
         let floats = |name| crate::tensor::floats(file.tensor(name).expect("it has it").data());
         let (tokens, _) = file.tensor("tokens").expect("it has it").data().as_chunks::<8>();
         let tokens = tokens.iter().map(|&token| i64::from_le_bytes(token) as Token).collect();
-        let laws = floats("laws").chunks(50).map(<[f32]>::to_vec).collect();
+        let laws = floats(if kind == KINDS[0] { "laws" } else { "normed" });
+        let laws = laws.chunks(50).map(<[f32]>::to_vec).collect();
         Golden { tokens, taps: floats("taps"), laws }
     }
 
@@ -50,16 +61,15 @@ fn limits() -> Limits {
 
 /// A drafter whose target has just read the golden text in `chunks`, the text's last token unread:
 /// as a prompt, or token by token as it was decoded.
-fn drafter_after(golden: &Golden, chunks: &[usize], decodes: bool) -> EagleDrafter {
+fn drafter_after(golden: &Golden, head: &Head, chunks: &[usize], decodes: bool) -> EagleDrafter {
     let options = CpuOptions { threads: 1, path: Path::Reference, activations: Activations::Float };
     let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(options));
     let shape = TinyShape { n_q: 3, n_kv: 1, hidden: 40, ..TinyShape::usual(DType::F32) };
     let model = TinyModel::new(shape, 1);
     let limits = limits();
     let mut target = LlamaTarget::new(Arc::clone(&kernels), &model, &limits).expect("it fits");
-    let head = Head::open(&folder()).expect("it is right");
     let mut drafter =
-        EagleDrafter::new(Arc::clone(&kernels), &head, &mut target, &model, &limits).expect("fits");
+        EagleDrafter::new(Arc::clone(&kernels), head, &mut target, &model, &limits).expect("fits");
     let mut read = 0;
     for &chunk in chunks {
         let mut rows = Rows::new(1);
@@ -137,11 +147,11 @@ fn assert_close(found: &[(u32, Token, f32)], expected: &[(u32, (Token, f32))]) {
 /// However the text was read, the tree below its end is the golden one.
 #[test]
 fn three_levels_agree_with_pytorch() {
-    let golden = Golden::read();
-    let head = Head::open(&folder()).expect("it is right");
-    let best = |law| golden.best(law, &head);
-    for chunks in [&[20][..], &[7, 13], &[1, 2, 16, 1], &[19, 1], &[2, 2, 2, 14]] {
-        let mut drafter = drafter_after(&golden, chunks, false);
+    let all = [&[20][..], &[7, 13], &[1, 2, 16, 1], &[19, 1], &[2, 2, 2, 14]];
+    for (kind, chunks) in KINDS.iter().flat_map(|kind| all.map(|chunks| (kind, chunks))) {
+        let (golden, head) = (Golden::read(kind), head(kind));
+        let best = |law| golden.best(law, &head);
+        let mut drafter = drafter_after(&golden, &head, chunks, false);
         let (mut parent, mut token, mut score) = (vec![0], vec![golden.tokens[20]], vec![0.0]);
         let mut starts = vec![0, 1];
         for (open, laws) in [(&[2][..], &[0][..]), (&[1, 1], &[1, 3]), (&[2, 2], &[2, 4])] {
@@ -175,8 +185,7 @@ fn three_levels_agree_with_pytorch() {
 /// The states of a forward that nobody drafted after are lost; the draft goes on without them.
 #[test]
 fn a_gap_changes_the_draft_and_nothing_fails() {
-    let golden = Golden::read();
-    let head = Head::open(&folder()).expect("it is right");
+    let (golden, head) = (Golden::read(KINDS[0]), head(KINDS[0]));
     let tree = SuperTreeView {
         parent: &[0],
         token: &[golden.tokens[20]],
@@ -185,7 +194,7 @@ fn a_gap_changes_the_draft_and_nothing_fails() {
         level_start: &[0, 1],
         passes: &[],
     };
-    let mut drafter = drafter_after(&golden, &[1; 20], true);
+    let mut drafter = drafter_after(&golden, &head, &[1; 20], true);
     let found = level(&mut drafter, &golden, tree, &[2]);
     assert_eq!(found.len(), 2);
     assert!((found[0].2 - golden.best(0, &head)[0].1).abs() > CLOSE, "the gap was not seen");
@@ -196,8 +205,7 @@ fn a_gap_changes_the_draft_and_nothing_fails() {
 /// Without a pass nothing is proposed and nothing is lost: the next draft is the golden one.
 #[test]
 fn a_pass_forgone_changes_nothing() {
-    let golden = Golden::read();
-    let head = Head::open(&folder()).expect("it is right");
+    let (golden, head) = (Golden::read(KINDS[0]), head(KINDS[0]));
     let tree = SuperTreeView {
         parent: &[0],
         token: &[golden.tokens[20]],
@@ -206,7 +214,7 @@ fn a_pass_forgone_changes_nothing() {
         level_start: &[0, 1],
         passes: &[],
     };
-    let mut drafter = drafter_after(&golden, &[20], false);
+    let mut drafter = drafter_after(&golden, &head, &[20], false);
     let mut keep = Keep::default();
     keep.reset(1);
     keep.open(0, 2);

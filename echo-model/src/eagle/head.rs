@@ -12,12 +12,16 @@ use std::path::Path;
 /// An EAGLE-3 head in a folder, as published: `config.json` and `model.safetensors` with `fc`,
 /// one decoder layer, `norm`, `lm_head`, `d2t` and `t2d`.
 ///
-/// `lm_head.weight` and `embed_tokens.weight` may be missing: they are then the target's.
+/// `lm_head.weight` and `embed_tokens.weight` may be missing: they are then the target's. The
+/// configuration may be that of vLLM's speculators, with the layer's own in
+/// `transformer_layer_config`.
 #[derive(Debug)]
 pub struct Head {
     folder: Folder,
     config: ModelConfig,
     layers: Option<[usize; 3]>,
+    /// Whether the layer adds to the norm of its state, not to the state.
+    adds_to_norm: bool,
     /// What the layer's tensors are called before the dot.
     layer_name: &'static str,
     /// The target's token of each draft token.
@@ -38,19 +42,30 @@ impl Head {
     fn new(folder: Folder) -> Result<Self, ModelError> {
         let path = folder.path().to_owned();
         let file = path.join("config.json");
-        let config = ModelConfig::from_json(&file, folder.config_json())?;
+        let json = folder.config_json();
+        let layer = json.get("transformer_layer_config").unwrap_or(json);
+        let config = ModelConfig::from_json(&file, layer)?;
         if config.n_layers != 1 {
             let why = format!("is {}; an EAGLE-3 head has one layer", config.n_layers);
             return Err(ModelError::config(&file, "num_hidden_layers", why));
         }
-        let layers = tapped_layers(&file, folder.config_json())?;
+        let layers = tapped_layers(&file, json)?;
+        let name = "norm_before_residual";
+        let adds_to_norm = match &json[name] {
+            Value::Null => false,
+            Value::Bool(flag) => *flag,
+            other => {
+                return Err(ModelError::config(&file, name, format!("is {other}, not a flag")));
+            }
+        };
         let names = ["midlayer", "layers.0"];
         let has = |name: &&str| folder.names().any(|own| own.starts_with(&format!("{name}.")));
         let layer_name = names.into_iter().find(has).ok_or_else(|| ModelError::MissingTensor {
             path,
             tensor: "midlayer.self_attn.q_proj.weight".into(),
         })?;
-        let mut head = Head { folder, config, layers, layer_name, tokens: Vec::new() };
+        let tokens = Vec::new();
+        let mut head = Head { folder, config, layers, adds_to_norm, layer_name, tokens };
         head.tokens = head.draft_tokens()?;
         head.check_tensors()?;
         Ok(head)
@@ -64,6 +79,11 @@ impl Head {
     /// The hyper-parameters of its layer; `vocab` is the target's.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Whether the layer adds to the norm of its state, not to the state (`norm_before_residual`).
+    pub(super) fn adds_to_norm(&self) -> bool {
+        self.adds_to_norm
     }
 
     /// The target's token of each draft token, ascending or not, each once.

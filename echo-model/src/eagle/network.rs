@@ -3,6 +3,7 @@
 //! ```text
 //! fuse:    taps of kept rows → fc → fused
 //! forward: [norm(embedding) ; norm(hidden)] → q k v → attend → o → + hidden → norm → mlp → +
+//!          (some heads: + norm(hidden) instead of hidden)
 //! propose: norm → lm_head → the k best
 //! ```
 
@@ -31,6 +32,7 @@ pub(super) struct Network {
     fc: Weight,
     embedding_norm: Buffer,
     hidden_norm: Buffer,
+    adds_to_norm: bool,
     qkv: Weight,
     o: Weight,
     ffn_norm: Buffer,
@@ -83,8 +85,10 @@ impl Network {
             Some(own) => device.weight(&[to_q4_1(own).view()])?,
             None => device.weight(&[to_q4_1(output_rows(weights, head.tokens())?).view()])?,
         };
-        let kv_slots = ("kv_slots", limits.kv_slots);
         let drafted_slots = slots - limits.kv_slots;
+        let cache = |what| {
+            room::rows(device, Element::Kv, ("kv_slots", limits.kv_slots), drafted_slots, kv, what)
+        };
         Ok(Network {
             stage: device.open_stage(&Limits {
                 // In a draft every node reads a table of its own.
@@ -98,6 +102,7 @@ impl Network {
             fc: load.matrix(&[("fc.weight", (hidden, 3 * hidden))])?,
             embedding_norm: load.vector(".input_layernorm.weight")?,
             hidden_norm: load.vector(".hidden_norm.weight")?,
+            adds_to_norm: head.adds_to_norm(),
             qkv: load.matrix(&[
                 (".self_attn.q_proj.weight", (q, 2 * hidden)),
                 (".self_attn.k_proj.weight", (kv, 2 * hidden)),
@@ -112,15 +117,8 @@ impl Network {
             down: load.matrix(&[(".mlp.down_proj.weight", (hidden, ffn))])?,
             norm: load.vector("norm.weight")?,
             lm_head,
-            keys: room::rows(device, Element::Kv, kv_slots, drafted_slots, kv, "keys of the head")?,
-            values: room::rows(
-                device,
-                Element::Kv,
-                kv_slots,
-                drafted_slots,
-                kv,
-                "values of the head",
-            )?,
+            keys: cache("keys of the head")?,
+            values: cache("values of the head")?,
             buffers: Buffers::new(device, &config, heads, drafted, limits, rows)?,
             rope,
             taps,
@@ -213,6 +211,9 @@ impl Network {
         kernels.embed(self.stage, self.embedding, b.block)?;
         kernels.rms_norm(rows, b.block, self.embedding_norm, eps, pair[0])?;
         kernels.rms_norm(rows, b.hidden, self.hidden_norm, eps, pair[1])?;
+        if self.adds_to_norm {
+            kernels.rms_norm(rows, b.hidden, self.hidden_norm, eps, b.hidden)?;
+        }
         kernels.linear(rows, self.qkv, b.pair, b.qkv)?;
         kernels.rope_store(self.stage, self.heads, self.rope, b.qkv, self.keys, self.values)
     }

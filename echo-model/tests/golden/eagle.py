@@ -4,7 +4,8 @@
     python echo-model/tests/golden/eagle.py
 
 Needs torch and safetensors. Each entry is computed alone, from a list of the entries it sees: slow,
-and nothing like the code it checks. Writes config.json, model.safetensors and answers.safetensors.
+and nothing like the code it checks. Writes config.json, the same head as vLLM's speculators describe
+one that adds the normed state (speculators.json), model.safetensors and answers.safetensors.
 """
 
 import json
@@ -67,8 +68,9 @@ def rotate(head, position):
     return out
 
 
-def entry(token, state, position, seen):
-    """The output of the layer at one entry, and its key and value. `seen` are those before it."""
+def entry(token, state, position, seen, normed):
+    """The output of the layer at one entry, and its key and value. `seen` are those before it.
+    What is added to is the state, or if `normed` its norm."""
     x = torch.cat([norm(weights["embed_tokens.weight"][token], layer("input_layernorm")),
                    norm(state, layer("hidden_norm"))])
     query, key, value = (layer(f"self_attn.{n}_proj") @ x for n in "qkv")
@@ -80,7 +82,8 @@ def entry(token, state, position, seen):
         scores = torch.stack([own @ k for k, _ in seen]) / DIM**0.5
         share = scores.softmax(0)
         heads.append(sum(s * v for s, (_, v) in zip(share, seen)))
-    hidden = state + layer("self_attn.o_proj") @ torch.cat(heads)
+    residual = norm(state, layer("hidden_norm")) if normed else state
+    hidden = residual + layer("self_attn.o_proj") @ torch.cat(heads)
     x = norm(hidden, layer("post_attention_layernorm"))
     gate, up = layer("mlp.gate_proj") @ x, layer("mlp.up_proj") @ x
     hidden = hidden + layer("mlp.down_proj") @ (gate / (1 + (-gate).exp()) * up)
@@ -91,36 +94,46 @@ def law(hidden):
     return (weights["lm_head.weight"] @ norm(hidden, weights["norm.weight"])).log_softmax(0)
 
 
+def laws_after(tokens, taps, normed):
+    """At the root; at its best child and that one's; at its second child and that one's."""
+    fused = [weights["fc.weight"] @ tap for tap in taps]
+    seen, hidden = [], None
+    for p in range(1, TEXT):
+        hidden, own = entry(tokens[p], fused[p - 1], p, seen, normed)
+        seen.append(own)
+    laws = [law(hidden)]
+    for token in [kept[i] for i in laws[0].topk(2).indices]:
+        below, own = entry(token, hidden, TEXT, seen, normed)
+        laws.append(law(below))
+        last, _ = entry(kept[laws[-1].argmax()], below, TEXT + 1, seen + [own], normed)
+        laws.append(law(last))
+    return torch.stack(laws).float()
+
+
 def main():
     global weights
     single = dict(weights)
     weights = {n: w.double() if w.is_floating_point() else w for n, w in weights.items()}
     tokens = torch.randint(0, VOCAB, (TEXT,), generator=random)
     taps = torch.randn(TEXT - 1, 3 * HIDDEN, generator=random)
-    fused = [weights["fc.weight"] @ tap for tap in taps.double()]
-    seen, hidden = [], None
-    for p in range(1, TEXT):
-        hidden, own = entry(tokens[p], fused[p - 1], p, seen)
-        seen.append(own)
-    laws = [law(hidden)]
-    # Below the root its two best tokens, and below each of them its best.
-    first = [kept[i] for i in laws[0].topk(2).indices]
-    for token in first:
-        below, own = entry(token, hidden, TEXT, seen)
-        laws.append(law(below))
-        last, _ = entry(kept[laws[-1].argmax()], below, TEXT + 1, seen + [own])
-        laws.append(law(last))
+    answers = {"tokens": tokens, "taps": taps}
+    answers["laws"] = laws_after(tokens, taps.double(), normed=False)
+    answers["normed"] = laws_after(tokens, taps.double(), normed=True)
     OUT.mkdir(exist_ok=True)
     save_file(single, OUT / "model.safetensors")
-    answers = {"tokens": tokens, "taps": taps, "laws": torch.stack(laws).float()}
     save_file(answers, OUT / "answers.safetensors")
-    config = {"architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "hidden_act": "silu",
-              "num_hidden_layers": 1, "hidden_size": HIDDEN, "intermediate_size": FFN,
-              "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": DIM,
-              "rms_norm_eps": EPS, "rope_theta": THETA, "vocab_size": VOCAB,
-              "draft_vocab_size": DRAFT, "max_position_embeddings": 4096,
+    shape = {"model_type": "llama", "hidden_act": "silu", "num_hidden_layers": 1,
+             "hidden_size": HIDDEN, "intermediate_size": FFN, "num_attention_heads": HEADS,
+             "num_key_value_heads": KV_HEADS, "head_dim": DIM, "rms_norm_eps": EPS,
+             "rope_theta": THETA, "vocab_size": VOCAB, "max_position_embeddings": 4096}
+    config = {"architectures": ["LlamaForCausalLMEagle3"], **shape, "draft_vocab_size": DRAFT,
               "eagle_config": {"eagle_aux_hidden_state_layer_ids": [0, 1, 1]}}
-    (OUT / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    # Layers are counted by their input.
+    speculators = {"architectures": ["Eagle3Speculator"], "speculators_model_type": "eagle3",
+                   "transformer_layer_config": shape, "draft_vocab_size": DRAFT,
+                   "norm_before_residual": True, "eagle_aux_hidden_state_layer_ids": [1, 2, 2]}
+    for name, content in [("config", config), ("speculators", speculators)]:
+        (OUT / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ impl<T> Cache<'_, T> {
     }
 }
 
-/// Keys that are wanted next, if any: those of `slots`, of the key head `first` numbers into a slot.
+/// Keys that are wanted next, if any: of `slots`, those of the key head `first` numbers into one.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ahead<'a> {
     pub(super) slots: &'a [Slot],
