@@ -3,7 +3,7 @@
 use crate::cuda;
 use crate::engine_args::EngineArgs;
 use crate::registry;
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use echo_core::Kernels;
 use echo_kernels_cpu::{CpuKernels, CpuOptions};
 use echo_kernels_cuda::{CudaKernels, OpenError};
@@ -33,7 +33,8 @@ impl Backend {
             "auto" => auto(args),
             "cpu" => cpu(args),
             "wgpu" => wgpu(Choice::Any),
-            "cuda" => cuda::open(!args.no_graphs).context("--backend cuda; try --backend cpu"),
+            "cuda" => cuda::open(!args.no_graphs)
+                .map_err(|error| anyhow!("--backend cuda: {error}; try --backend cpu")),
             name => Err(registry::unknown("backend", name, &BACKENDS)),
         }
     }
@@ -86,7 +87,7 @@ fn cpu(args: &EngineArgs) -> Result<Backend> {
 /// CPU's own kernels are far faster.
 fn wgpu(choice: Choice) -> Result<Backend> {
     let kernels = WgpuKernels::open(&WgpuOptions { choice, ..WgpuOptions::default() })
-        .context("opening a device through wgpu; try --backend cpu")?;
+        .map_err(|error| anyhow!("opening a device through wgpu: {error}; try --backend cpu"))?;
     if kernels.found().software {
         eprintln!("note: {} is the processor; --backend cpu is faster", kernels.found().name);
     }

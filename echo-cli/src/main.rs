@@ -18,6 +18,7 @@ mod known;
 mod load;
 mod loading;
 mod maps;
+mod message;
 mod model;
 mod registry;
 mod reopen;
@@ -38,7 +39,7 @@ static MEMORY: reserve::Reserve = reserve::Reserve::new();
 
 /// Speculative decoding under load: one super-tree, one budget, the same text as without it.
 #[derive(Parser)]
-#[command(name = "echo-llm", version, about, max_term_width = 100)]
+#[command(name = "echo-llm", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -68,13 +69,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    message::end_with_the_reader();
     let result = serve::config::parse::<Cli>().and_then(|cli| obey(&cli.command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output left; that is no failure of ours.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if message::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", message(&error));
+            eprintln!("error: {}", message::of(&error));
             ExitCode::FAILURE
         }
     }
@@ -92,21 +94,4 @@ fn obey(command: &Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor => doctor::run(),
     }
-}
-
-/// The error and its causes, without those that a message above has quoted already.
-fn message(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            let link = if text.is_empty() { "" } else { ": " };
-            text = format!("{text}{link}{cause}");
-        }
-    }
-    text
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }

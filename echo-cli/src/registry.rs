@@ -20,7 +20,7 @@ const GATES: [&str; 10] = [
     "fixed:TAU",
     "dense:TAU,TAU,…",
     "sparse:DEPTH=TAU,…",
-    "ddd:TAU,DEPTH,…",
+    "ddd:TAU[,DEPTH,…]",
     "opt-tree:N[,DELTA]",
     "talon:N[,MU]",
     "ema",

@@ -2,6 +2,7 @@
 
 use crate::assemble;
 use crate::codec::ModelCodec;
+use crate::counts::{count_from_1, sampled, temperature};
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use anyhow::{Context, Error, Result, bail};
@@ -41,32 +42,36 @@ pub(crate) struct RunArgs {
 
 #[derive(Args)]
 struct SamplingArgs {
-    /// 0 takes the likeliest token
-    #[arg(short, long, default_value_t = 0.0)]
+    /// 0 to 100; 0 takes the likeliest token
+    #[arg(short, long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
     /// Keep this many likeliest tokens; 0 keeps all
     #[arg(long, default_value_t = 0)]
     top_k: u32,
-    /// Keep the likeliest tokens with this much probability
-    #[arg(long, default_value_t = 1.0)]
+    /// Keep the likeliest tokens with this much probability, more than 0 and up to 1; 1 keeps all
+    #[arg(long, default_value_t = 1.0, value_parser = sampled(|s, value| s.top_p = value))]
     top_p: f32,
-    /// Drop tokens less likely than this share of the likeliest
-    #[arg(long, default_value_t = 0.0)]
+    /// Drop tokens less likely than this share of the likeliest, 0 to 1; 0 drops none
+    #[arg(long, default_value_t = 0.0, value_parser = sampled(|s, value| s.min_p = value))]
     min_p: f32,
-    /// Weakens tokens that were said before; 1 is off
+    /// Weakens tokens that were said before, more than 0 and up to 10; 1 is off
     #[arg(long, default_value_t = 1.0)]
+    #[arg(value_parser = sampled(|s, value| s.repetition_penalty = value))]
     repetition_penalty: f32,
-    /// Taken once from the logits of tokens in the answer
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    /// Taken once from the logits of tokens in the answer, -2 to 2
+    #[arg(long, default_value_t = 0.0)]
+    #[arg(value_parser = sampled(|s, value| s.presence_penalty = value))]
     presence_penalty: f32,
-    /// Taken from the logits of tokens in the answer, once per occurrence
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    /// Taken from the logits of tokens in the answer, once per occurrence, -2 to 2
+    #[arg(long, default_value_t = 0.0)]
+    #[arg(value_parser = sampled(|s, value| s.frequency_penalty = value))]
     frequency_penalty: f32,
     /// The same seed gives the same text
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Tokens of the answer at most
     #[arg(short = 'n', long, visible_alias = "max-new-tokens", default_value_t = 512)]
+    #[arg(value_parser = count_from_1)]
     max_tokens: usize,
     /// End the answer before this text; may be given several times
     #[arg(long)]
@@ -250,7 +255,7 @@ impl Session<'_> {
 /// The line below an answer.
 fn summary(stats: &StepStats, elapsed: Duration) -> String {
     format!(
-        "[{} tokens in {:.2} s: {:.1} tokens/s; {:.2} accepted per step; rows verified {}, wasted \
+        "[{} tokens in {:.2} s: {:.1} tokens/s; {:.2} tokens a forward; rows verified {}, wasted \
          {}; prompt rows {}]",
         stats.committed,
         elapsed.as_secs_f64(),
@@ -260,4 +265,19 @@ fn summary(stats: &StepStats, elapsed: Duration) -> String {
         stats.wasted(),
         stats.context_rows,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_forward_gave_is_told_as_everywhere() {
+        let stats = StepStats { seqs: 8, committed: 12, ..StepStats::default() };
+        let text = summary(&stats, Duration::from_secs(2));
+        assert!(
+            text.contains("12 tokens in 2.00 s: 6.0 tokens/s; 1.50 tokens a forward;"),
+            "{text}"
+        );
+    }
 }

@@ -47,20 +47,23 @@ impl Limits {
 
     /// Nodes the super-tree of one step can hold, roots included.
     pub fn nodes_max(&self) -> usize {
-        self.seqs_max * (1 + self.tree_nodes_max())
+        self.seqs_max.saturating_mul(self.tree_nodes_max().saturating_add(1))
     }
 
     /// Nodes drafted for one sequence in one step, verified or not.
     pub fn tree_nodes_max(&self) -> usize {
         match self.depth_max {
             0 => 0,
-            depth => self.width_max + (depth - 1) * self.level_max(),
+            depth => {
+                let below = (depth - 1).saturating_mul(self.level_max());
+                self.width_max.saturating_add(below)
+            }
         }
     }
 
     /// Nodes of one level of one sequence below the first.
     pub fn level_max(&self) -> usize {
-        self.beam_max * self.width_max
+        self.beam_max.saturating_mul(self.width_max)
     }
 
     /// 64-bit words in the ancestor set of a row.
@@ -81,9 +84,11 @@ impl Limits {
                 return Err(LimitsError { field, why: "must be at least 1".into() });
             }
         }
-        if self.depth_max > 0 && (self.width_max == 0 || self.beam_max == 0) {
-            let why = "must be at least 1 when depth_max is not 0".into();
-            return Err(LimitsError { field: "width_max and beam_max", why });
+        for (field, value) in [("width_max", self.width_max), ("beam_max", self.beam_max)] {
+            if self.depth_max > 0 && value == 0 {
+                let why = "must be at least 1 when depth_max is not 0".into();
+                return Err(LimitsError { field, why });
+            }
         }
         if self.rows_max < self.seqs_max {
             let why = format!(
@@ -100,12 +105,33 @@ impl Limits {
             );
             return Err(LimitsError { field: "kv_slots", why });
         }
-        let counted =
-            [self.nodes_max(), self.kv_slots, self.seqs_max.saturating_mul(self.context_max)];
-        if counted.iter().any(|&n| n >= u32::MAX as usize) {
-            let why =
-                "are too large together: nodes, slots and tokens are counted in 32 bits".into();
-            return Err(LimitsError { field: "limits", why });
+        self.check_sums()
+    }
+
+    /// Refuses more of anything than there are numbers for.
+    fn check_sums(&self) -> Result<(), LimitsError> {
+        let (seqs, context) = (self.seqs_max, self.context_max);
+        let is_too_large = |n: usize| n >= u32::MAX as usize;
+        if is_too_large(self.kv_slots) {
+            let why = format!("is {}; slots are counted in 32 bits, lower it", self.kv_slots);
+            return Err(LimitsError { field: "kv_slots", why });
+        }
+        if is_too_large(seqs.saturating_mul(context)) {
+            let why = format!(
+                "is {seqs}, too many for {context} tokens each; tokens are counted in 32 bits, \
+                 lower it or context_max"
+            );
+            return Err(LimitsError { field: "seqs_max", why });
+        }
+        if is_too_large(self.nodes_max()) {
+            let why = format!(
+                "is {}, which with width_max {} makes {} nodes for each of {seqs} sequences; nodes \
+                 are counted in 32 bits, lower it, width_max or seqs_max",
+                self.depth_max,
+                self.width_max,
+                self.tree_nodes_max()
+            );
+            return Err(LimitsError { field: "depth_max", why });
         }
         Ok(())
     }
@@ -122,7 +148,7 @@ pub struct LimitsError {
 
 impl fmt::Display for LimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "limits: {} {}", self.field, self.why)
+        write!(f, "{} {}", self.field, self.why)
     }
 }
 
@@ -164,8 +190,14 @@ mod tests {
         let field = |limits: Limits| limits.check().unwrap_err().field;
         assert_eq!(field(Limits { seqs_max: 0, ..GOOD }), "seqs_max");
         assert_eq!(field(Limits { rows_max: 3, ..GOOD }), "rows_max");
-        assert_eq!(field(Limits { width_max: 0, ..GOOD }), "width_max and beam_max");
+        assert_eq!(field(Limits { width_max: 0, ..GOOD }), "width_max");
+        assert_eq!(field(Limits { beam_max: 0, ..GOOD }), "beam_max");
         assert_eq!(field(Limits { kv_slots: 8, ..GOOD }), "kv_slots");
-        assert_eq!(field(Limits { kv_slots: 1 << 33, ..GOOD }), "limits");
+        assert_eq!(field(Limits { kv_slots: 1 << 33, ..GOOD }), "kv_slots");
+        let many = Limits { kv_slots: 1 << 30, context_max: 1 << 30, ..GOOD };
+        assert!(many.check().unwrap_err().to_string().contains("lower it or context_max"));
+        // Products that no number holds are too large as well.
+        let deep = Limits { depth_max: usize::MAX, width_max: usize::MAX, ..GOOD };
+        assert_eq!(field(deep), "depth_max");
     }
 }

@@ -19,6 +19,7 @@ mod sample;
 pub(crate) mod table;
 mod traffic;
 
+use crate::counts::{count_from_1, temperature, within};
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use crate::team::Team;
@@ -39,21 +40,21 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     prompts: Option<PathBuf>,
     /// Take the first this many prompts; a few of each category if not given
-    #[arg(long)]
+    #[arg(long, value_parser = count_from_1)]
     limit: Option<usize>,
     /// Concurrent requests to measure at; where there are fewer prompts, they are asked again
     /// [default: 1,4,16]
-    #[arg(short, long, value_delimiter = ',')]
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', value_parser = within(1..=256))]
     concurrency: Vec<usize>,
     /// Tokens generated for each prompt [default: 48]
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, value_parser = count_from_1)]
     max_tokens: Option<usize>,
     /// Measured runs of each row, each with one of plain decoding in turn; medians are reported
     /// [default: 2]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = count_from_1)]
     repeat: Option<usize>,
     /// 0 takes the likeliest token
-    #[arg(short, long, default_value_t = 0.0)]
+    #[arg(short, long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
     /// About five minutes on two cores (the default)
     #[arg(long, conflicts_with = "full")]
@@ -66,8 +67,9 @@ pub(crate) struct BenchArgs {
     /// temperature 1, with 1, 8 and 32 concurrent requests
     #[arg(long, conflicts_with_all = ["full", "peer", "repeat", "concurrency", "temperature"])]
     exact: bool,
-    /// Measure these rows beside plain decoding, by name; a few if not given, all with `--full`
-    #[arg(long, value_delimiter = ',')]
+    /// Measure these rows beside plain decoding, by name (a wrong one is answered with all); a few
+    /// if not given, all with `--full`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     rows: Vec<String>,
     /// Measure another engine beside this one, in turn: `llama.cpp`, through its Python package
     #[arg(long, value_parser = ["llama.cpp"])]
@@ -77,7 +79,7 @@ pub(crate) struct BenchArgs {
     peer_python: PathBuf,
     /// Cached tokens behind which forwards are timed; those that the context or the slots do not
     /// hold are left out
-    #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "128,1024")]
     kv_len: Vec<usize>,
     /// Folder of the JSON report
     #[arg(long, default_value = "target/bench")]
@@ -122,9 +124,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         repeat: args.repeat.unwrap_or(repeat),
         temperature: args.temperature,
     };
-    if plan.concurrency.iter().any(|&c| c == 0 || c > 256) || plan.repeat == 0 {
-        bail!("--concurrency takes numbers from 1 to 256, --repeat at least 1");
-    }
     let mut loaded = Loaded::open(&args.engine)?;
     let timed = Arc::new(Timed::new(loaded.kernels)?);
     loaded.kernels = Arc::clone(&timed) as _;

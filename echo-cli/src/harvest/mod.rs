@@ -7,6 +7,7 @@
 mod openings;
 mod writer;
 
+use crate::counts::{count, count_from_1, temperature, within};
 use crate::engine_args::EngineArgs;
 use crate::setup::Loaded;
 use anyhow::{Context, Result, bail};
@@ -24,23 +25,24 @@ pub(crate) struct HarvestArgs {
     #[command(flatten)]
     engine: EngineArgs,
     /// Tokens to record in all
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = within(1..=1 << 31))]
     tokens: usize,
     /// Conversations written at once
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
     /// Tokens of one answer at most
-    #[arg(long, default_value_t = 320)]
+    #[arg(long, default_value_t = 320, value_parser = count_from_1)]
     answer: usize,
     /// Temperatures of the answers, taken in turn; questions are asked at 1
-    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.0, 0.7, 1.0])]
+    #[arg(long, value_name = "T,…", value_delimiter = ',', default_value = "0,0,0.7,1")]
+    #[arg(value_parser = temperature)]
     temperatures: Vec<f32>,
     /// Layers whose output is recorded, counted from 0; a third, two thirds and the last if not
     /// given
     #[arg(long, value_delimiter = ',', num_args = 3)]
     layers: Option<Vec<usize>>,
     /// Number of the first chunk: chunks are seeds, so others give other texts
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = count)]
     first: usize,
 }
 
@@ -48,6 +50,7 @@ pub(crate) struct HarvestArgs {
 const CHUNK: usize = 256;
 
 pub(crate) fn run(args: &HarvestArgs) -> Result<()> {
+    args.engine.check_no_draft("a harvest decodes plainly")?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("{}: cannot be made a folder", args.out.display()))?;
     let loaded = Loaded::open(&args.engine)?;

@@ -42,8 +42,11 @@ impl<'a> Writer<'a> {
         if let Some(layer) = layers.iter().find(|&&layer| layer >= config.n_layers) {
             bail!("layer {layer} is to be recorded, the model has {}", config.n_layers);
         }
-        let context = args.engine.context.unwrap_or(1024).min(config.context);
-        let limits = Limits { depth_max: 0, ..Limits::usual(usize::from(args.batch), context) };
+        let context = args.engine.context(1024, config.context);
+        let usual = Limits::usual(usize::from(args.batch), context);
+        let kv_slots = args.engine.kv_slots.unwrap_or(usual.kv_slots);
+        let limits = Limits { depth_max: 0, kv_slots, ..usual };
+        limits.check()?;
         let mut target = loaded.llama(&limits)?;
         let taps = target.tap(layers)?;
         let template = loaded.template()?;

@@ -30,7 +30,11 @@ pub(crate) struct Heard {
 
 impl Endpoint {
     pub(crate) fn new(url: &str, key: Option<&str>) -> Result<Self> {
-        let rest = url.strip_prefix("http://").with_context(|| format!("{url}: want http://…"))?;
+        let Some(rest) = url.strip_prefix("http://") else {
+            let is_secure = url.starts_with("https://");
+            let why = if is_secure { "https is not spoken here; " } else { "" };
+            bail!("{url}: {why}give http://HOST:PORT");
+        };
         let rest = rest.trim_end_matches('/').trim_end_matches("/v1").to_owned();
         let authority = if rest.contains(':') { rest } else { format!("{rest}:80") };
         Ok(Endpoint { authority, key: key.map(str::to_owned) })

@@ -12,7 +12,7 @@ mod row;
 
 use crate::bench::prompts::{self, BuiltIn, Prompt};
 use crate::bench::table;
-use crate::counts::seconds;
+use crate::counts::{count_from_1, seconds};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use client::Heard;
@@ -37,19 +37,20 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     api_key: Option<String>,
     /// Streams at once
-    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 8, 32, 64])]
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32,64")]
+    #[arg(value_parser = count_from_1)]
     streams: Vec<usize>,
     /// Questions, one JSON object a line; the built-in set if not given
     #[arg(long)]
     prompts: Option<PathBuf>,
     /// Tokens of each answer at most
-    #[arg(short = 'n', long, default_value_t = 32)]
+    #[arg(short = 'n', long, default_value_t = 32, value_parser = count_from_1)]
     max_tokens: usize,
     /// Seconds of each measurement; answers that were begun are waited for
     #[arg(long, default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// Rounds; medians are reported
-    #[arg(short, long, default_value_t = 3)]
+    #[arg(short, long, default_value_t = 3, value_parser = count_from_1)]
     repeat: usize,
     /// Write the figures to this file, too, every round's and the medians
     #[arg(long, value_name = "FILE")]
@@ -57,9 +58,6 @@ pub(crate) struct LoadArgs {
 }
 
 pub(crate) fn run(args: &LoadArgs) -> Result<()> {
-    if args.streams.contains(&0) || args.repeat == 0 {
-        bail!("--streams and --repeat must be 1 or more");
-    }
     let prompts = Arc::new(prompts::load(args.prompts.as_deref(), BuiltIn::Bench)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = runtime.block_on(row::rows(&args.url, args.api_key.as_deref()))?;

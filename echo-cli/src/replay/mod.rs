@@ -4,6 +4,7 @@
 mod record;
 
 use crate::bench::{rows, table};
+use crate::counts::{count_from_1, temperature, within};
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
 use crate::registry;
@@ -30,17 +31,19 @@ pub(crate) struct ReplayArgs {
     #[arg(long, requires = "record")]
     prompts: Option<PathBuf>,
     /// Tokens recorded for each prompt
-    #[arg(short = 'n', long, default_value_t = 64)]
+    #[arg(short = 'n', long, default_value_t = 64, value_parser = count_from_1)]
     max_tokens: usize,
     /// 0 takes the likeliest token
-    #[arg(short, long, default_value_t = 0.0)]
+    #[arg(short, long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
     /// Requests at once
-    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 8, 64, 256])]
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,64,256")]
+    #[arg(value_parser = within(1..=1024))]
     concurrency: Vec<usize>,
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
+    args.engine.check_no_policy("a replay plays every row of the bench")?;
     if args.record {
         record::record(args)?;
     }

@@ -1,6 +1,6 @@
 //! The flags of `echo-llm serve`, and what they make of a server's options.
 
-use crate::counts::{count, count_from_1, seconds};
+use crate::counts::{count, count_from_1, seconds, within};
 use crate::engine_args::EngineArgs;
 use crate::{MEMORY, model};
 use anyhow::{Context, Result, bail};
@@ -68,16 +68,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, visible_aliases = ["disable-radix-cache", "no-enable-prefix-caching"])]
     no_prefix_cache: bool,
     /// Tokens of one answer at most; what the context holds if not given
-    #[arg(long)]
+    #[arg(long, value_parser = count_from_1)]
     max_tokens: Option<usize>,
     /// Answers to one prompt at most
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = count_from_1)]
     max_n: usize,
     /// Bytes of a request's body at most
-    #[arg(long, default_value_t = 2 << 20)]
+    #[arg(long, default_value_t = 2 << 20, value_parser = within(1..=1 << 30))]
     max_body_bytes: usize,
     /// Log-probabilities that all answers on their way may list together
-    #[arg(long, default_value_t = 1 << 20)]
+    #[arg(long, default_value_t = 1 << 20, value_parser = within(0..=1 << 30))]
     max_listed_logprobs: usize,
     /// Connections at once
     #[arg(long, default_value_t = 1024, value_parser = count_from_1)]

@@ -12,17 +12,26 @@ use toml::Value;
 /// that the command line did not give. Ends the program with a message if either is wrong.
 pub(crate) fn parse<C: CommandFactory + FromArgMatches>() -> Result<C> {
     let line: Vec<OsString> = std::env::args_os().collect();
-    let matches = C::command().get_matches_from(&line);
+    let matches = command::<C>().get_matches_from(&line);
     let Some(path) = file_of(&matches) else { return Ok(matches_into(&matches)) };
     let (name, given) = matches.subcommand().expect("a file was named to one");
-    let mut command = C::command();
-    let command = command.find_subcommand_mut(name).expect("it was just given");
+    let mut whole = command::<C>();
+    let command = whole.find_subcommand_mut(name).expect("it was just given");
     let flags = read(&path, command, given).with_context(|| format!("{}", path.display()))?;
-    let again = C::command().try_get_matches_from(line.into_iter().chain(flags));
+    let again = whole.try_get_matches_from(line.into_iter().chain(flags));
     match again {
         Ok(matches) => Ok(matches_into(&matches)),
         Err(error) => bail!("{}: {}", path.display(), told(&error)),
     }
+}
+
+/// The command line. A number below 0 is a value and no flag, so that it is told what is allowed.
+fn command<C: CommandFactory>() -> Command {
+    let signed = |arg: Arg| {
+        let takes_values = arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_values)
+    };
+    C::command().mut_subcommands(|command| command.mut_args(signed))
 }
 
 fn matches_into<C: FromArgMatches>(matches: &ArgMatches) -> C {

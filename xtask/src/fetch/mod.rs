@@ -36,7 +36,16 @@ pub(crate) fn model_folder() -> Outcome<PathBuf> {
 /// Brings `model` into `folder` unless it is there and sound, and gives its path.
 fn fetch(model: &Model, folder: &Path, flags: &Fetch) -> Result<PathBuf, Fault> {
     let path = folder.join(model.file_name);
+    if let Some(from) = &flags.from {
+        // Told even where the file would not be read: whoever names it means it.
+        let there = from.metadata();
+        there.map_err(|error| Fault::io(format!("read {}", from.display()), from, error))?;
+    }
     if !flags.force && is_sound(model, &path)? {
+        if let Some(from) = &flags.from {
+            eprintln!("fetch: not read, since the model is there: {}", from.display());
+            eprintln!("fetch: with --force it is read and replaces what is there");
+        }
         return Ok(path);
     }
     let staging = Staging::new(folder)?;
@@ -106,6 +115,16 @@ mod tests {
         assert_eq!(check(Some(BYTES), b"not even read", false), (whole(), true));
         assert_eq!(check(Some(b"GGUF and m"), BYTES, false), (whole(), true));
         assert_eq!(check(Some(b"GGUF and mors"), BYTES, false), (whole(), true));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_though_the_model_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(TINY.file_name), BYTES).expect("written");
+        let from = folder.path().join("no-such.whl");
+        let flags = Fetch { from: Some(from), force: false };
+        let fault = fetch(&TINY, folder.path(), &flags).expect_err("it is not there").to_string();
+        assert!(fault.contains("cannot read") && fault.contains("no-such.whl"), "{fault}");
     }
 
     #[test]
