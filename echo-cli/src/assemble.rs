@@ -22,15 +22,15 @@ pub(crate) fn engine(
 ) -> Result<(Engine, Vec<(usize, Duration)>)> {
     let limits = flags.limits(seqs, loaded.checkpoint.config().context);
     limits.check()?;
-    let mut team = Team::load(&loaded, &limits, [flags.drafter.as_str()])?;
+    let mut team = Team::load(&loaded, &limits, [flags.drafts()])?;
     let gate = flags.gate();
     let policies = (gate.as_str(), flags.solver.as_str());
-    let known = Known::for_policies(policies, &mut team, &flags.drafter, &limits)?;
-    loaded.rehearse(&mut team, &flags.drafter, &limits)?;
+    let known = Known::for_policies(policies, &mut team, flags.drafts(), &limits)?;
+    loaded.rehearse(&mut team, flags.drafts(), &limits)?;
     let learner = registry::learner(&gate, known.as_ref());
     let gate = registry::gate(&gate, known.as_ref())?;
     let solver = registry::solver(&flags.solver, &limits, known.as_ref())?;
-    let (target, drafter) = team.lend(&flags.drafter);
+    let (target, drafter) = team.lend(flags.drafts());
     let vocab = Arc::clone(&loaded.tokenizer) as _;
     let parts = Parts { target, drafter, gate, solver, vocab };
     let mut engine = Engine::new(parts, limits, Options { budget: flags.budget, ..options })?;

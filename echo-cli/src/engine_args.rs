@@ -124,6 +124,11 @@ impl EngineArgs {
         Ok(())
     }
 
+    /// Who drafts; nobody if nothing is to be drafted, since a head would read every prompt.
+    pub(crate) fn drafts(&self) -> &str {
+        if self.depth == 0 { "none" } else { &self.drafter }
+    }
+
     /// Drafted nodes of one sequence that may be verified in one step.
     pub(crate) fn nodes(&self) -> usize {
         self.speculative_num_draft_tokens.map_or(self.nodes, |with_root| with_root - 1)
@@ -183,6 +188,12 @@ mod tests {
             let flags = parse(args);
             assert_eq!((flags.nodes(), flags.limits(1, 64).tree_max), (nodes, nodes), "{args:?}");
         }
+    }
+
+    #[test]
+    fn without_levels_nobody_drafts() {
+        assert_eq!(parse(&["--depth", "0", "--drafter", "ngram"]).drafts(), "none");
+        assert_eq!(parse(&["--drafter", "ngram"]).drafts(), "ngram");
     }
 
     #[test]

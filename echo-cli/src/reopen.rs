@@ -37,9 +37,9 @@ fn open(flags: &EngineArgs, limits: &Limits, was: &(String, String)) -> Result<P
     if times::stamp(&loaded.path) != was.0 {
         bail!("{} has changed", loaded.path.display());
     }
-    let mut team = Team::load(&loaded, limits, [flags.drafter.as_str()])?;
-    loaded.rehearse(&mut team, &flags.drafter, limits)?;
-    let (target, drafter) = team.lend(&flags.drafter);
+    let mut team = Team::load(&loaded, limits, [flags.drafts()])?;
+    loaded.rehearse(&mut team, flags.drafts(), limits)?;
+    let (target, drafter) = team.lend(flags.drafts());
     Ok(Pair { target, drafter })
 }
 
