@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-/// Routes that load balancers ask without a key; they tell nothing but yes or no.
+/// Routes that load balancers ask without a key; they tell the state of the server alone.
 const OPEN: [&str; 2] = ["/health", "/ready"];
 
 /// The names of one's own machine.
