@@ -29,7 +29,7 @@ pub struct CpuOptions {
     /// The form of the operations.
     pub path: Path,
     /// What quantised weights meet on the fast path. With [`Activations::Int8`] keys and values
-    /// are kept in half precision there, which is finer.
+    /// are kept in half precision there, whatever the weights.
     pub activations: Activations,
 }
 
