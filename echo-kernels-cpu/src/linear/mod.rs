@@ -25,7 +25,7 @@ mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_float;
 #[cfg(target_arch = "aarch64")]
-mod neon_widen;
+pub(crate) mod neon_widen;
 mod out;
 mod pack;
 mod portable;

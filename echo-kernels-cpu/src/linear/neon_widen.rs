@@ -10,7 +10,7 @@ use std::arch::asm;
 /// `from` has their eight bytes.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn halves(from: *const u8) -> float32x4_t {
+pub(crate) unsafe fn halves(from: *const u8) -> float32x4_t {
     let wide: float32x4_t;
     // SAFETY: the caller's promise, and one instruction on registers that NEON has always had; the
     // intrinsic for it waits for the type `f16`.

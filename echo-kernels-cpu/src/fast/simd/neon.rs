@@ -1,6 +1,7 @@
 //! Four 128-bit registers.
 
 use super::{Parts, Simd};
+use crate::linear::neon_widen::halves;
 use core::arch::aarch64::*;
 use core::arch::asm;
 use half::f16;
@@ -45,7 +46,8 @@ impl Simd for Neon {
     unsafe fn load_half(from: *const f16) -> V {
         // SAFETY: the caller has sixteen numbers there.
         let from = unsafe { [from, from.add(4), from.add(8), from.add(12)] };
-        each!(widen(from))
+        let from = from.map(<*const f16>::cast::<u8>);
+        each!(halves(from))
     }
     #[inline(always)]
     unsafe fn store_half(to: *mut f16, v: V) {
@@ -103,36 +105,19 @@ impl Simd for Neon {
     }
 }
 
-/// Four numbers of half precision; the intrinsic waits for the type `f16` of the language.
-#[inline(always)]
-unsafe fn widen(from: *const f16) -> float32x4_t {
-    let wide: float32x4_t;
-    // SAFETY: the caller has four numbers there; the instruction works on registers alone.
-    unsafe {
-        let halves = vld1_u16(from.cast());
-        asm!(
-            "fcvtl {wide:v}.4s, {halves:v}.4h",
-            wide = out(vreg) wide,
-            halves = in(vreg) halves,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    wide
-}
-
 /// Keeps four numbers in half precision, rounded as the processor is set to: to nearest even.
 #[inline(always)]
 unsafe fn narrow(to: *mut f16, wide: float32x4_t) {
-    let halves: uint16x4_t;
+    let narrow: uint16x4_t;
     // SAFETY: the caller may write four numbers there; the instruction works on registers alone.
     unsafe {
         asm!(
-            "fcvtn {halves:v}.4h, {wide:v}.4s",
-            halves = out(vreg) halves,
+            "fcvtn {narrow:v}.4h, {wide:v}.4s",
+            narrow = out(vreg) narrow,
             wide = in(vreg) wide,
             options(pure, nomem, nostack, preserves_flags),
         );
-        vst1_u16(to.cast(), halves);
+        vst1_u16(to.cast(), narrow);
     }
 }
 
