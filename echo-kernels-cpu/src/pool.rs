@@ -196,7 +196,8 @@ impl Shared {
                 continue;
             }
             let asleep = &self.asleep[worker];
-            asleep.store(true, Ordering::SeqCst);
+            // Exchanged, not stored: emulators of ARM let the load below go ahead of a store.
+            asleep.swap(true, Ordering::SeqCst);
             if self.epoch.load(Ordering::SeqCst) == seen {
                 thread::park();
             }
@@ -208,7 +209,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn counts(pool: &Pool, tasks: usize) -> Vec<usize> {
         let counts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
@@ -236,6 +237,22 @@ mod tests {
             for _ in 0..2000 {
                 assert_eq!(counts(&pool, 5), [1; 5]);
             }
+        }
+    }
+
+    /// The pause before each region is steered to the moment at which the worker falls asleep.
+    #[test]
+    fn a_region_that_starts_as_a_worker_falls_asleep_ends() {
+        let pool = Pool::new(2);
+        let mut pause = 0;
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            assert_eq!(counts(&pool, 2), [1; 2]);
+            for _ in 0..pause {
+                std::hint::spin_loop();
+            }
+            let slept = pool.shared.asleep[0].load(Ordering::Relaxed);
+            pause = if slept { pause - pause / 64 } else { pause + pause / 64 + 1 };
         }
     }
 
