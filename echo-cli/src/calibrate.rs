@@ -4,6 +4,7 @@
 use crate::bench::{prompts, table};
 use crate::counts::{count_from_1, temperature};
 use crate::engine_args::EngineArgs;
+use crate::heads;
 use crate::maps::Maps;
 use crate::model;
 use crate::setup::Loaded;
@@ -82,7 +83,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     print(&calibration);
     let fingerprint = Fingerprint {
         target: model::short_name(&loaded.path),
-        drafter: args.engine.drafter.clone(),
+        drafter: drafter.to_owned(),
+        head: heads::checksum(drafter, &loaded.path)?,
         dtype: loaded.activations.clone(),
         backend: loaded.backend.into(),
         prompt_set: args.prompts.as_deref().map_or("calibration".into(), model::short_name),

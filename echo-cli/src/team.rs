@@ -2,14 +2,13 @@
 
 use crate::heads;
 use crate::maps::{Maps, calibrated};
-use crate::model;
 use crate::registry;
 use crate::setup::{self, Loaded};
 use crate::times::{Times, stamp};
 use anyhow::{Context, Result, bail};
 use echo_core::{Drafter, Limits, Target};
-use echo_gate::{CalibrationFile, Fingerprint};
-use echo_model::eagle::{EagleDrafter, Head};
+use echo_gate::CalibrationFile;
+use echo_model::eagle::EagleDrafter;
 use echo_model::hybrid::HybridDrafter;
 use echo_model::llama::LlamaTarget;
 use echo_model::ngram::{NgramDrafter, NgramOptions};
@@ -55,7 +54,7 @@ impl Team {
         let mut drafters = BTreeMap::new();
         for name in names {
             if !drafters.contains_key(name) {
-                let calibration = calibration(name, loaded)?;
+                let calibration = heads::calibration(name, loaded)?;
                 let maps = calibration.as_ref().map(Maps::of).unwrap_or_default();
                 let drafter = Some(drafter(name, loaded, &mut target, limits, maps)?);
                 drafters.insert(name.to_owned(), Member { drafter, calibration });
@@ -158,41 +157,6 @@ impl Team {
     }
 }
 
-/// What was learnt of the drafter that `name` means: that of the program's own head, or the file
-/// beside the head that is named.
-fn calibration(name: &str, loaded: &Loaded) -> Result<Option<CalibrationFile>> {
-    let name = name.strip_suffix(UNALIGNED).unwrap_or(name);
-    let path = match name.split_once(':') {
-        Some((_, folder)) => Path::new(folder).join("calibration.json"),
-        None if matches!(name, "auto" | "hybrid") => return heads::calibration(&loaded.path),
-        None if name == "ngram" => return heads::look_up_calibration(&loaded.path),
-        None => return Ok(None),
-    };
-    if !path.exists() {
-        return Ok(None);
-    }
-    let read = || -> Result<Option<CalibrationFile>> {
-        let file = CalibrationFile::from_json(&std::fs::read_to_string(&path)?)?;
-        let target = model::short_name(&loaded.path);
-        file.check_fingerprint(&Fingerprint { target, ..file.fingerprint.clone() })?;
-        let made = [&file.fingerprint.backend, &file.fingerprint.dtype];
-        if made != [loaded.backend, &loaded.activations] {
-            let [backend, dtype] = made;
-            let now = format!("{} ({})", loaded.backend, loaded.activations);
-            eprintln!("{}: made on {backend} ({dtype}), used on {now}", path.display());
-        }
-        // It lies beside the head, whatever that folder was called when it was made.
-        let kind = |drafter: &str| drafter.split(':').next().map(str::to_owned);
-        let is_of_kind = kind(&file.fingerprint.drafter) == kind(name);
-        if !is_of_kind {
-            let made_for = &file.fingerprint.drafter;
-            eprintln!("{}: made for `{made_for}`; `{name}` goes without", path.display());
-        }
-        Ok(is_of_kind.then_some(file))
-    };
-    read().with_context(|| format!("{}", path.display()))
-}
-
 /// The drafter that `name` means.
 fn drafter(
     name: &str,
@@ -202,25 +166,22 @@ fn drafter(
     maps: Maps<'_>,
 ) -> Result<Box<dyn Drafter>> {
     let ngram = || Box::new(NgramDrafter::new(NgramOptions::usual(), limits));
-    let shipped = || heads::for_model(&loaded.path);
+    let head = heads::of_drafter(name, &loaded.path)?;
     let (name, is_aligned) = name.strip_suffix(UNALIGNED).map_or((name, true), |n| (n, false));
     let (name, path) = name.split_once(':').map_or((name, None), |(n, p)| (n, Some(p)));
-    let head = match (name, path) {
+    match (name, path) {
         ("none" | "ngram", None) if !is_aligned => {
             bail!("drafter `{name}{UNALIGNED}`: only a head is aligned; name one, or `{name}`")
         }
         ("none", None) => return Ok(Box::new(NoDraft)),
         ("ngram", None) => return Ok(ngram()),
-        ("auto", None) => match shipped()? {
-            Some(head) => head,
-            None => return Ok(ngram()),
-        },
-        ("eagle" | "hybrid", Some(path)) => Head::open(Path::new(path))?,
-        ("eagle" | "hybrid", None) => shipped()?.with_context(|| {
-            format!("no head is known for {}; name one: {name}:FOLDER", loaded.path.display())
-        })?,
+        ("auto", None) if head.is_none() => return Ok(ngram()),
+        ("auto", None) | ("eagle" | "hybrid", _) => {}
         _ => return Err(registry::unknown("drafter", name, &DRAFTERS)),
-    };
+    }
+    let head = head.with_context(|| {
+        format!("no head is known for {}; name one: {name}:FOLDER", loaded.path.display())
+    })?;
     let kernels = Arc::clone(&loaded.kernels);
     let eagle = EagleDrafter::new(kernels, &head, target, &loaded.checkpoint, limits)
         .with_context(|| format!("loading {}", head.path().display()))?;
@@ -238,7 +199,9 @@ pub(crate) fn halves(name: &str, loaded: &Loaded) -> Result<Option<[String; 2]>>
     let head = match name.split_once(':') {
         Some(("hybrid", folder)) => format!("eagle:{folder}"),
         None if name == "hybrid" => "eagle".to_owned(),
-        None if name == "auto" && heads::for_model(&loaded.path)?.is_some() => "eagle".to_owned(),
+        None if name == "auto" && heads::of_drafter(name, &loaded.path)?.is_some() => {
+            "eagle".to_owned()
+        }
         _ => return Ok(None),
     };
     Ok(Some([head, "ngram".to_owned()]))

@@ -16,6 +16,10 @@ pub struct Fingerprint {
     pub target: String,
     /// The drafter's, with its settings.
     pub drafter: String,
+    /// A checksum of the learned head's weights. `None` without a head, and where nobody took one:
+    /// such a file serves any head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Type of the target's weights.
     pub dtype: String,
     /// Backend and device.
@@ -138,18 +142,23 @@ impl CalibrationFile {
         Ok(file)
     }
 
-    /// Refuses a file made for another target, drafter, type, backend or prompt set.
+    /// Refuses a file made for another target, drafter, head, type, backend or prompt set.
     pub fn check_fingerprint(&self, running: &Fingerprint) -> Result<(), FileError> {
         let file = &self.fingerprint;
+        let heads = [file, running].map(|of| match &file.head {
+            None => "any",
+            Some(_) => of.head.as_deref().unwrap_or("none"),
+        });
         for (field, file, running) in [
-            ("target", &file.target, &running.target),
+            ("target", file.target.as_str(), running.target.as_str()),
             ("drafter", &file.drafter, &running.drafter),
+            ("head", heads[0], heads[1]),
             ("dtype", &file.dtype, &running.dtype),
             ("backend", &file.backend, &running.backend),
             ("prompt set", &file.prompt_set, &running.prompt_set),
         ] {
             if file != running {
-                let (file, running) = (file.clone(), running.clone());
+                let (file, running) = (file.to_owned(), running.to_owned());
                 return Err(FileError::Fingerprint { field, file, running });
             }
         }

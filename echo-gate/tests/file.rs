@@ -5,7 +5,8 @@ use echo_gate::{CalibrateParams, CalibrationFile, FileError, Fingerprint, Sample
 fn fingerprint() -> Fingerprint {
     Fingerprint {
         target: "target-a".into(),
-        drafter: "ngram".into(),
+        drafter: "eagle".into(),
+        head: Some("0123".into()),
         dtype: "bf16".into(),
         backend: "cpu".into(),
         prompt_set: "questions".into(),
@@ -85,6 +86,7 @@ fn another_fingerprint_is_refused_by_name() {
     for (field, running) in [
         ("target", Fingerprint { target: "z".into(), ..fingerprint() }),
         ("drafter", Fingerprint { drafter: "z".into(), ..fingerprint() }),
+        ("head", Fingerprint { head: Some("z".into()), ..fingerprint() }),
         ("dtype", Fingerprint { dtype: "z".into(), ..fingerprint() }),
         ("backend", Fingerprint { backend: "z".into(), ..fingerprint() }),
         ("prompt set", Fingerprint { prompt_set: "z".into(), ..fingerprint() }),
@@ -93,4 +95,17 @@ fn another_fingerprint_is_refused_by_name() {
         assert!(said.contains(&format!("made for {field} `")) && said.contains("`z`"), "{said}");
         assert!(said.contains("calibrate") && said.contains("take the file away"), "{said}");
     }
+}
+
+#[test]
+fn a_file_of_no_certain_head_serves_any_and_that_of_one_no_drafter_without() {
+    let mut file = file();
+    let without = Fingerprint { head: None, ..fingerprint() };
+    let said = file.check_fingerprint(&without).unwrap_err().to_string();
+    assert!(said.contains("made for head `0123`, but this is `none`"), "{said}");
+    file.fingerprint.head = None;
+    assert!(file.check_fingerprint(&fingerprint()).is_ok());
+    assert!(file.check_fingerprint(&without).is_ok());
+    let json = file.to_json().unwrap();
+    assert_eq!(CalibrationFile::from_json(&json).unwrap().fingerprint.head, None);
 }

@@ -130,7 +130,12 @@ proptest! {
         prop_assert!(echo_gate::Sparse::new(calibration.sparse()).is_ok());
         let name = || "n".to_owned();
         let fingerprint = Fingerprint {
-            target: name(), drafter: name(), dtype: name(), backend: name(), prompt_set: name(),
+            target: name(),
+            drafter: name(),
+            head: Some(name()),
+            dtype: name(),
+            backend: name(),
+            prompt_set: name(),
         };
         let file = CalibrationFile::new(fingerprint, calibration);
         prop_assert_eq!(CalibrationFile::from_json(&file.to_json().unwrap()).unwrap(), file);

@@ -72,6 +72,25 @@ fn wrong_files_are_refused_by_name() {
     assert!(more.contains("q_norm") && more.contains("no part"), "{more}");
 }
 
+/// A head that was trained anew is told from the one before by any of its matrices.
+#[test]
+fn a_checksum_is_that_of_the_weights() {
+    let sum = |config: fn(&mut Value), name: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let head = changed(folder.path(), config, |all| {
+            if let Some(tensor) = all.iter_mut().find(|(own, ..)| own == name) {
+                tensor.3[9] ^= 1;
+            }
+        });
+        head.expect("it is right").checksum().expect("its file is there")
+    };
+    let own = sum(|_| (), "");
+    assert_eq!(own, sum(|json| json["rms_norm_eps"] = json!(1e-6), ""));
+    for name in ["fc.weight", "midlayer.mlp.down_proj.weight", "norm.weight"] {
+        assert_ne!(own, sum(|_| (), name), "{name}");
+    }
+}
+
 /// The two conventions of published heads mean the same layers.
 #[test]
 fn layers_are_counted_by_output_in_eagle_config_and_by_input_at_the_top() {

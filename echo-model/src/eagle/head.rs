@@ -224,7 +224,7 @@ impl Head {
     }
 
     /// Names and shapes of the tensors that every head has.
-    fn shapes(&self) -> [(&'static str, (usize, usize)); 12] {
+    pub(super) fn shapes(&self) -> [(&'static str, (usize, usize)); 12] {
         let ModelConfig { hidden, ffn, head_dim, n_q, n_kv, .. } = self.config;
         let (q, kv) = (n_q * head_dim, n_kv * head_dim);
         [

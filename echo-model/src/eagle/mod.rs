@@ -14,6 +14,7 @@
 //! `drafter`. [`Recorder`] keeps texts and states to train a head on.
 
 mod buffers;
+mod checksum;
 mod drafter;
 #[cfg(test)]
 mod golden;
