@@ -39,11 +39,18 @@ pub(crate) struct HarvestArgs {
     temperatures: Vec<f32>,
     /// Layers whose output is recorded, counted from 0; a third, two thirds and the last if not
     /// given
-    #[arg(long, value_delimiter = ',', num_args = 3)]
-    layers: Option<Vec<usize>>,
+    #[arg(long, value_name = "LOW,MIDDLE,HIGH", value_parser = three_layers)]
+    layers: Option<[usize; 3]>,
     /// Number of the first chunk: chunks are seeds, so others give other texts
     #[arg(long, default_value_t = 0, value_parser = count)]
     first: usize,
+}
+
+fn three_layers(text: &str) -> Result<[usize; 3], String> {
+    let layers: Option<Vec<usize>> =
+        text.split(',').map(|layer| layer.trim().parse().ok()).collect();
+    let layers = layers.and_then(|layers| layers.try_into().ok());
+    layers.ok_or_else(|| "not three layers with commas between them, as 9,19,29".into())
 }
 
 /// Conversations of one chunk, which is one file.
@@ -98,4 +105,17 @@ fn check(path: &Path, about: &[(&str, String)]) -> Result<usize> {
         }
     }
     Ok(found.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_three_numbers_with_commas() {
+        assert_eq!(three_layers("9,19, 29"), Ok([9, 19, 29]));
+        for text in ["", "9", "9 19 29", "9,19", "9,19,29,39", "9,19,-1", "low,9,19"] {
+            assert!(three_layers(text).is_err(), "{text}");
+        }
+    }
 }

@@ -35,12 +35,10 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(super) fn new(args: &'a HarvestArgs, loaded: &'a Loaded) -> Result<Self> {
         let config = loaded.checkpoint.config();
-        let layers = match args.layers.as_deref() {
-            Some(&[low, middle, high]) => [low, middle, high],
-            _ => [config.n_layers / 3, 2 * config.n_layers / 3, config.n_layers].map(|n| n - 1),
-        };
-        if let Some(layer) = layers.iter().find(|&&layer| layer >= config.n_layers) {
-            bail!("layer {layer} is to be recorded, the model has {}", config.n_layers);
+        let n = config.n_layers;
+        let layers = args.layers.unwrap_or([n / 3, 2 * n / 3, n].map(|n| n.saturating_sub(1)));
+        if let Some(layer) = layers.iter().find(|&&layer| layer >= n) {
+            bail!("layer {layer} is to be recorded, the model has {n}, counted from 0");
         }
         let context = args.engine.context(1024, config.context);
         let usual = Limits::usual(usize::from(args.batch), context);
