@@ -200,6 +200,15 @@ mod tests {
     }
 
     #[test]
+    fn padded_forwards_take_the_time_of_the_next_measured_one() {
+        let us = |padded| {
+            let trace = Trace { verify: vec![(1, 8, 10.0), (5, 8, 30.0)], padded, ..trace() };
+            trace.cost().unwrap().verify_us(3, 8)
+        };
+        assert_eq!([us(true), us(false)], [30.0, 20.0]);
+    }
+
+    #[test]
     fn a_text_walks_its_draft() {
         let mut trace = trace();
         assert_eq!(trace.texts[0].path(0).collect::<Vec<_>>(), [2, 4]);

@@ -36,11 +36,7 @@ pub(crate) fn measure(
     kv_lens: &[usize],
     repeat: usize,
 ) -> Result<Vec<Forward>> {
-    // Where that is not the end of it, four rows of each request: of more, a curve tells little
-    // that is new, and takes long on a slow device.
-    let most = (limits.seqs_max * (1 + limits.tree_max)).min((4 * limits.seqs_max).max(256));
-    let rows_max = limits.rows_max.min(most);
-    let rows = setup::profiled_rows(rows_max, team.tiers());
+    let rows = setup::profiled_rows(rows_most(limits), team.tiers());
     let profiles = profile_within(team.target(), limits, &rows, kv_lens, repeat.max(5), BUDGET)?;
     let mut curve = Vec::new();
     for &kv_len in kv_lens {
@@ -57,6 +53,13 @@ pub(crate) fn measure(
         }
     }
     Ok(curve)
+}
+
+/// The most rows that are timed: all that a step may have, but beyond 256 no more than four of each
+/// request. Of more, a curve tells little that is new, and takes long on a slow device.
+fn rows_most(limits: &Limits) -> usize {
+    let most = (limits.seqs_max * (1 + limits.tree_max)).min((4 * limits.seqs_max).max(256));
+    limits.rows_max.min(most)
 }
 
 /// What the policies of the drafters in `rows` may know: the curve, timed draft passes, and the
@@ -101,4 +104,19 @@ pub(crate) fn print(curve: &[Forward]) {
         })
         .collect();
     table::print(&["rows", "kv len", "T ms", "spread", "T(rows)/T(1)", "rows/s"], &rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_rows_of_each_request_are_timed_where_there_are_many() {
+        let most = |seqs| {
+            let limits = Limits { tree_max: 32, rows_max: 10_000, ..Limits::usual(seqs, 512) };
+            rows_most(&limits)
+        };
+        assert_eq!([1, 4, 64, 256].map(most), [33, 132, 256, 1024]);
+        assert_eq!(rows_most(&Limits { rows_max: 300, ..Limits::usual(256, 512) }), 300);
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
         trace.drafter,
         trace.machine
     );
-    let others = rows::all(&args.engine).into_iter().filter(|row| !is_recorded(row, &trace));
+    let others = rows::all(&args.engine).into_iter().filter(|row| !is_recorded(row, trace.shape));
     let others: Vec<String> = others.map(|row| row.name).collect();
     if !others.is_empty() {
         let (depth, width) = trace.shape;
@@ -73,10 +73,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Whether the drafts that were recorded are those that this row would have made.
-fn is_recorded(row: &rows::Row, trace: &Trace) -> bool {
-    let (depth, width) = trace.shape;
-    row.depth <= depth && row.width <= width && !row.drafter.ends_with(UNALIGNED)
+/// Whether the drafts that were recorded are those that this row would have made, if it makes any.
+fn is_recorded(row: &rows::Row, (depth, width): (usize, usize)) -> bool {
+    let fits = row.depth <= depth && row.width <= width;
+    row.depth == 0 || fits && !row.drafter.ends_with(UNALIGNED)
 }
 
 /// Replays the rows of the bench that the trace can tell of, at every concurrency on one table.
@@ -96,7 +96,7 @@ fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
     let best: Vec<f64> =
         settings.iter().map(|&setting| oracle(trace, cost, setting).rate()).collect();
     let mut cells = Vec::new();
-    for row in rows::all(&args.engine).into_iter().filter(|row| is_recorded(row, trace)) {
+    for row in rows::all(&args.engine).into_iter().filter(|row| is_recorded(row, trace.shape)) {
         let mut line = vec![row.name.clone()];
         for (i, &setting) in settings.iter().enumerate() {
             let outcome = replayed(trace, cost, setting, &row, &known)?;
@@ -177,4 +177,29 @@ fn promised(trace: &Trace) -> Vec<Vec<f32>> {
         ahead.push(vec![0.0]);
     }
     ahead
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    #[test]
+    fn a_recording_tells_of_rows_no_deeper_and_no_wider_with_the_same_noise() {
+        let all = rows::all(&Flags::parse_from(["x"]).engine);
+        let names = |shape| {
+            let told = all.iter().filter(|row| is_recorded(row, shape));
+            told.map(|row| row.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(names((2, 1)), ["plain", "chain-1", "chain-2"]);
+        let usual = names((5, 4));
+        assert!(["chain-4", "tree-5x4-16", "topn", "auto"].iter().all(|name| usual.contains(name)));
+        assert!(!["chain-6", "topn-60", "topn-unaligned"].iter().any(|name| usual.contains(name)));
+    }
 }
