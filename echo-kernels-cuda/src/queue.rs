@@ -84,15 +84,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Enqueues what is pending. After a failure it is dropped, and the device is lost, unless a
-    /// sealed book refused the list.
+    /// Enqueues what is pending. After a failure it is dropped, and the device is lost: also where
+    /// a sealed book refused the list, which may be of a forward that nobody waited for.
     pub(crate) fn flush(&mut self, driver: &dyn Driver) -> Result<(), DeviceError> {
         self.check()?;
         let done = self.enqueue(driver);
         let n = self.pending.len();
-        match &done {
-            Ok(()) | Err(DeviceError::Unsupported(_)) => {}
-            Err(error) => self.dropped = Some(format!("{n} operations were dropped: {error}")),
+        if let Err(error) = &done {
+            self.dropped = Some(format!("{n} operations were dropped: {error}"));
         }
         self.pending.clear();
         self.reach = None;
