@@ -17,11 +17,11 @@ const EMULATOR: &str = "qemu-aarch64-static";
 /// rustup's, and that of Debian's package `rustc-web`, which has more targets than Debian's other.
 const COMPILERS: [&str; 2] = ["rustc", "/usr/bin/rustc"];
 
-/// Arguments of each run: the units and the linear layer whole; of the conformance suite the fast
-/// forms alone, since the references are the same on every processor.
+/// Arguments of each run: the units and the linear layer whole; of the conformance suite NEON's
+/// forms alone, since the references and the portable forms are the same on every processor.
 const RUNS: [&[&str]; 2] = [
     &["--lib", "--test", "linear"],
-    &["--test", "conformance", "fast_forms_agree_with_their_references"],
+    &["--test", "conformance", "the_chosen_forms_agree_with_their_references"],
 ];
 
 pub(crate) fn run() -> Outcome {
