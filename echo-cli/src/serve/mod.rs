@@ -9,8 +9,9 @@ use crate::codec::ModelCodec;
 use crate::setup::Loaded;
 use crate::{MEMORY, assemble};
 use anyhow::{Context, Result, bail};
+use echo_model::template::Message;
 use echo_runtime::Handle;
-use echo_serve::{Listeners, PARSERS, Phase, serve};
+use echo_serve::{Codec, Listeners, PARSERS, Phase, serve};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(PARSERS)
         .thread_keep_alive(FOR_EVER)
+        .on_thread_start(make_storage)
         .enable_all()
         .build()?;
+    make_storage();
+    let parser = Arc::clone(&codec);
     let model = options.model.clone();
     runtime.block_on(async {
-        start_parsers();
+        start_parsers(&parser);
         let main = tokio::net::TcpListener::from_std(socket)?;
         let watch = watch.map(tokio::net::TcpListener::from_std).transpose()?;
         let (phase, seen) = watch::channel(Phase::Serve);
@@ -64,11 +68,22 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Starts the threads that make tokens of prompts, while there is memory for them: each has
-/// something to wait for, so that none takes two.
-fn start_parsers() {
+/// Has what metrics keep for each thread made for this one. The C library takes memory for the
+/// storage of a thread by itself, when it is first used, and ends the program where there is none.
+fn make_storage() {
+    drop(crossbeam::epoch::pin());
+}
+
+/// Starts the threads that make tokens of prompts, while there is memory for them and for what they
+/// keep: each has something to do and to wait for, so that none takes two.
+fn start_parsers(codec: &Arc<ModelCodec>) {
     for _ in 0..PARSERS {
-        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(50)));
+        let codec = Arc::clone(codec);
+        tokio::task::spawn_blocking(move || {
+            // Nobody asked; a template that refuses it tells whoever asks next.
+            let _ = codec.encode_chat(&[Message::new("user", "Hello")]);
+            std::thread::sleep(Duration::from_millis(50));
+        });
     }
 }
 

@@ -29,7 +29,9 @@ impl Server {
         let address = said.split("http://").nth(1).and_then(|rest| rest.split(';').next());
         let address = address.expect("an address").to_owned();
         // Whoever does not read what is said stops who says it.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| eprintln!("{line}"));
+        });
         Some(Server { process, address })
     }
 

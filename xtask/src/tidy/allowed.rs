@@ -115,6 +115,7 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-serve", "tokio-stream", "a channel as the body of a response"),
     ("echo-cli", "anyhow", "errors that end the program, with their causes"),
     ("echo-cli", "clap", "the command line"),
+    ("echo-cli", "crossbeam", "what the server's metrics keep for each thread, made at its start"),
     ("echo-cli", "ctrlc", "an interrupt ends a run cleanly"),
     ("echo-cli", "http-body-util", "answers read piece by piece"),
     ("echo-cli", "hyper", "the client that measures a server"),
