@@ -163,18 +163,25 @@ impl EngineArgs {
 }
 
 #[cfg(test)]
+impl EngineArgs {
+    /// What these flags mean.
+    pub(crate) fn parsed<'a>(flags: impl IntoIterator<Item = &'a str>) -> Self {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            engine: EngineArgs,
+        }
+        let flags = std::iter::once("echo-llm").chain(flags);
+        <Flags as clap::Parser>::parse_from(flags).engine
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        engine: EngineArgs,
-    }
 
     fn parse(args: &[&str]) -> EngineArgs {
-        Flags::parse_from([&["x"], args].concat()).engine
+        EngineArgs::parsed(args.iter().copied())
     }
 
     #[test]

@@ -47,18 +47,11 @@ fn open(flags: &EngineArgs, limits: &Limits, was: &(String, String)) -> Result<P
 mod tests {
     use super::*;
     use crate::assemble;
-    use clap::Parser;
     use echo_core::{SeqId, Token};
     use echo_kernels_wgpu::{WgpuKernels, WgpuOptions, adapters};
     use echo_model::tokenizer::Specials;
     use echo_runtime::{Options, Output, Request, Stops};
     use std::sync::Arc;
-
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        engine: EngineArgs,
-    }
 
     /// The flags of a small engine on wgpu, if there is a device for it and the default model.
     fn flags(test: &str) -> Option<EngineArgs> {
@@ -73,9 +66,9 @@ mod tests {
                 return None;
             }
         }
-        let shape = "x --backend wgpu --drafter eagle --gate always --solver topn --depth 2 \
+        let shape = "--backend wgpu --drafter eagle --gate always --solver topn --depth 2 \
                      --width 1 --nodes 2 --context 256 --kv-slots 512";
-        Some(Flags::parse_from(shape.split_whitespace()).engine)
+        Some(EngineArgs::parsed(shape.split_whitespace()))
     }
 
     /// What two requests are answered on a device that is lost after so many operations, and how

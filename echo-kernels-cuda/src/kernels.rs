@@ -53,7 +53,7 @@ impl CudaKernels {
     }
 
     /// Ends the start: a list of operations that is to be captured and has not been is an error
-    /// from now on, which names its tier.
+    /// from now on, which names its tier; with it the device counts as lost.
     pub fn seal(&self) {
         self.state.lock().queue.seal();
     }

@@ -114,17 +114,10 @@ pub(super) fn print(all: &[Compared]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        engine: EngineArgs,
-    }
 
     #[test]
     fn a_token_too_many_or_another_is_a_difference() {
-        let flags = Flags::parse_from(["x"]).engine;
+        let flags = EngineArgs::parsed([]);
         let row = &rows(&flags, &[]).expect("known rows")[0];
         let reference = [vec![1, 2], vec![3], vec![4, 5], vec![6]];
         let own = [vec![1, 2], vec![3, 9], vec![4, 6]];
@@ -135,7 +128,7 @@ mod tests {
 
     #[test]
     fn both_drafters_are_compared_together_and_alone() {
-        let flags = Flags::parse_from(["x"]).engine;
+        let flags = EngineArgs::parsed([]);
         let rows = rows(&flags, &[]).expect("known rows");
         assert!(rows.len() >= 9 && rows[0].name == PLAIN);
         let drafters = ["auto", "eagle", "ngram", "none"];

@@ -139,20 +139,13 @@ mod tests {
     use super::*;
     use crate::known::Known;
     use crate::registry;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        engine: EngineArgs,
-    }
 
     fn names(names: &[&str], full: bool) -> Result<Vec<String>> {
         names_of("auto", names, full)
     }
 
     fn names_of(drafter: &str, names: &[&str], full: bool) -> Result<Vec<String>> {
-        let flags = Flags::parse_from(["x", "--drafter", drafter]).engine;
+        let flags = EngineArgs::parsed(["--drafter", drafter]);
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         Ok(select(&flags, &names, full)?.into_iter().map(|row| row.name).collect())
     }
@@ -172,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_row_has_policies_that_are_known() {
-        let flags = Flags::parse_from(["x"]).engine;
+        let flags = EngineArgs::parsed([]);
         for row in all(&flags) {
             let time = std::time::Duration::from_millis(1);
             let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };

@@ -182,17 +182,10 @@ fn promised(trace: &Trace) -> Vec<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        engine: EngineArgs,
-    }
 
     #[test]
     fn a_recording_tells_of_rows_no_deeper_and_no_wider_with_the_same_noise() {
-        let all = rows::all(&Flags::parse_from(["x"]).engine);
+        let all = rows::all(&EngineArgs::parsed([]));
         let names = |shape| {
             let told = all.iter().filter(|row| is_recorded(row, shape));
             told.map(|row| row.name.as_str()).collect::<Vec<_>>()
