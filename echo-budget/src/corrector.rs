@@ -1,43 +1,21 @@
 //! Follows times and chances while the engine runs, so that a policy's table stays true.
 //!
-//! A forward's time over the table's, `ln ρ(rows) = g + s(rows)`, has two parts: `g`, how fast the
-//! machine is at all, which no choice depends on, and the shape `s`, which rows have become dearer
-//! than others. What a step leaves unexplained moves `g` by a tenth and the points of `s` beside
-//! its row count by a twentieth, less what all of the last steps left unexplained alike: a machine
-//! that slows down while it runs one number of rows must not make a few rows more look cheap. A
-//! draft pass has its own part in the place of `s`. Nothing above `RESIDUAL_MAX` is believed of one
-//! step, so a preempted forward moves them by a few percent.
-//!
-//! The chance of a drafted token is followed by counting: `(accepted + k) / (promised + k)`, both
-//! decaying by the tokens promised. So is what drafts promise at all, by the best token of each
-//! first level that was drafted, over what was known before of such tokens.
+//! Times are followed by their pace and shape (`pace`). The chance of a drafted token is followed
+//! by counting: `(accepted + k) / (promised + k)`, both decaying by the tokens promised. So is what
+//! drafts promise at all, by the best token of each first level that was drafted, over what was
+//! known before of such tokens.
 //!
 //! What isn't seen is forgotten slowly: the shape and the counts go back to what was known at
 //! start, so a policy that stopped drafting in a bad moment tries again. Where it stays away for
-//! long, a step now and then is a *probe*: policies are told that drafts are better and cheaper
-//! than they seem. Probes are paid from `PROBE_SHARE` of the time of steps that spent no pass, by
-//! what they really took, so that is the most they can cost.
+//! long, it is tempted now and then (`probes`).
 
 use crate::best::greatest;
 use crate::cost::CostTable;
+use crate::pace::Pace;
+use crate::probes::Probes;
 use crate::ratio::Ratio;
 use crate::survival::Survival;
 use echo_core::{Correction, Learner, Load, Seen};
-
-/// Of an unexplained logarithm, how much is believed of one step.
-const RESIDUAL_MAX: f64 = 0.4;
-/// How much of it moves the machine's pace, and the shape.
-const PACE_RATE: f64 = 0.1;
-const SHAPE_RATE: f64 = 0.05;
-/// Factors stay between `exp(±FACTOR_MAX)`.
-const FACTOR_MAX: f64 = 2.0;
-/// Share of the shape, and of counts, that a step forgets.
-pub(crate) const FORGET: f64 = 1.0 / 4000.0;
-/// Share of undrafted time that probes may take.
-const PROBE_SHARE: f64 = 0.01;
-/// What a probe tells: chances half again as high, and passes at half their time.
-const PROBE_CHANCE: f32 = 1.5;
-const PROBE_DRAFT: f32 = 0.5;
 
 /// What is corrected.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,75 +32,38 @@ pub struct CorrectorParams {
 #[derive(Clone, Debug)]
 pub struct Corrector {
     params: CorrectorParams,
-    /// `g`.
-    pace: f64,
-    /// What the last steps left unexplained, on average.
-    common: f64,
-    /// `s` at the points of [`Correction`].
-    shape: [f64; Correction::POINTS],
-    draft: f64,
+    pace: Pace,
     host_us: f64,
     /// Accepted tokens over promised ones.
     chance: Ratio,
     /// Chances of the best tokens of first levels, as drafted over as known before.
     ahead: Ratio,
-    /// Microseconds that probes may take.
-    purse_us: f64,
-    probing: bool,
+    probes: Probes,
 }
 
 impl Corrector {
     /// Both tables were checked when they were made.
     pub fn new(params: CorrectorParams) -> Self {
         let host_us = params.cost.host_us();
-        Corrector {
-            params,
-            pace: 0.0,
-            common: 0.0,
-            shape: [0.0; Correction::POINTS],
-            draft: 0.0,
-            host_us,
-            chance: Ratio::default(),
-            ahead: Ratio::default(),
-            purse_us: 0.0,
-            probing: false,
-        }
+        let (pace, chance, ahead, probes) = Default::default();
+        Corrector { params, pace, host_us, chance, ahead, probes }
     }
 
     /// What policies are told of a step that is no probe.
     pub fn correction(&self) -> Correction {
-        let factor = |s: f64| (self.pace + s).clamp(-FACTOR_MAX, FACTOR_MAX).exp() as f32;
         Correction {
-            verify: self.shape.map(factor),
-            draft: factor(self.draft),
+            verify: self.pace.verify(),
+            draft: self.pace.draft(),
             chance: self.chance.get(),
             ahead: self.ahead.get(),
             host_us: (self.host_us - self.params.cost.host_us()) as f32,
         }
     }
 
-    /// Learns from the times of a step without prompt rows.
-    fn time(&mut self, seen: &Seen<'_>, rows: usize) {
-        let cost = &self.params.cost;
-        let (point, share) = Correction::place_of(cost.timed_rows(rows));
-        let next = (point + 1).min(Correction::POINTS - 1);
-        let shape = (1.0 - share) * self.shape[point] + share * self.shape[next];
-        let known = self.pace + shape;
-        let residual = residual(seen.verify_us, cost.verify_us(rows, seen.load.kv_len), known);
-        self.pace += PACE_RATE * residual;
-        self.shape.iter_mut().for_each(|s| *s -= FORGET * *s);
-        // What a change of pace leaves unexplained until `g` has followed sums up to nothing here.
-        self.common += PACE_RATE * (residual - self.common);
-        let moved = SHAPE_RATE * (residual - self.common);
-        self.shape[point] += (1.0 - share) * moved;
-        self.shape[next] += share * moved;
-        self.draft -= FORGET * self.draft;
-        let passes_us = cost.under(&Load::default()).drafted_us(seen.tree);
-        if passes_us > 0.0 {
-            self.draft +=
-                PACE_RATE * self::residual(seen.draft_us, passes_us, self.pace + self.draft);
-        }
-        self.host_us += 0.05 * (seen.host_us - self.host_us).clamp(-50.0, 50.0);
+    /// What plain decoding would have taken in the place of a step, as far as it is known.
+    fn plain_us(&self, seen: &Seen<'_>) -> f64 {
+        let load = Load { correction: self.correction(), ..seen.load };
+        self.params.cost.under(&load).verify_us(load.n_seqs)
     }
 
     /// Learns from what became of the verified nodes.
@@ -146,62 +87,30 @@ impl Corrector {
         }
         self.ahead.count(drafted, known);
     }
-
-    /// Whether the next step is to be a probe; books what this one took.
-    fn probes(&mut self, seen: &Seen<'_>) -> bool {
-        let Seen { load, verify_us, draft_us, host_us, .. } = *seen;
-        // What look-ups bring for nothing says nothing of passes.
-        let has_passed = seen.tree.passes.iter().any(|&n| n > 0);
-        if std::mem::take(&mut self.probing) {
-            let plain = self.params.cost.verify_us(load.n_seqs, load.kv_len);
-            let timed = self.params.cost.timed_rows(load.n_seqs);
-            let plain = plain * self.correction().verify_at(timed);
-            self.purse_us -= draft_us + (verify_us - plain).max(0.0);
-        } else if has_passed {
-            self.purse_us = self.purse_us.min(0.0);
-        } else {
-            self.purse_us += PROBE_SHARE * (verify_us + draft_us + host_us);
-            let cost = &self.params.cost;
-            let us = |rows| cost.verify_us(rows, load.kv_len);
-            let n = load.n_seqs;
-            self.probing = self.purse_us > cost.draft_us(n) + us(n + n.div_ceil(4)) - us(n);
-        }
-        self.probing
-    }
 }
 
 impl Learner for Corrector {
     fn learn(&mut self, seen: Seen<'_>) -> Correction {
         if seen.load.context_rows > 0 || seen.load.n_seqs == 0 {
-            if std::mem::take(&mut self.probing) {
-                self.purse_us -= seen.draft_us;
-            }
+            self.probes.book_prompts(&seen);
             return self.correction();
         }
-        let rows = seen.plan.len();
-        let is_probe = self.probes(&seen);
-        self.time(&seen, rows);
+        let plain_us = self.plain_us(&seen);
+        let is_probe = self.probes.book(&self.params.cost, plain_us, &seen);
+        self.pace.learn(&self.params.cost, &seen, seen.plan.len());
+        self.host_us += 0.05 * (seen.host_us - self.host_us).clamp(-50.0, 50.0);
         self.chance(&seen);
         self.ahead(&seen);
         let known = self.correction();
-        if !is_probe {
-            return known;
-        }
-        let chance = PROBE_CHANCE * known.chance.max(1.0);
-        Correction { chance, draft: PROBE_DRAFT * known.draft.min(1.0), ..known }
+        if is_probe { Probes::tempt(known) } else { known }
     }
-}
-
-/// What `known` leaves unexplained of the logarithm of a time over the table's.
-fn residual(us: f64, table_us: f64, known: f64) -> f64 {
-    let log = (us / table_us).ln();
-    if log.is_finite() { (log - known).clamp(-RESIDUAL_MAX, RESIDUAL_MAX) } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Between, Sample};
+    use crate::cost::Sample;
+    use crate::curve::Between;
     use echo_core::{Plan, SuperTreeView};
     use echo_tree::Drawing;
 
@@ -340,7 +249,7 @@ mod tests {
                 host_us: 10.0,
             })
         };
-        let probes = (0..1000).filter(|_| step().draft <= PROBE_DRAFT).count();
+        let probes = (0..1000).filter(|_| step().draft < 0.9).count();
         assert!(probes >= 5, "{probes}");
     }
 
@@ -361,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_come_and_take_a_hundredth_of_the_time() {
+    fn probes_come_and_take_a_share_of_the_time() {
         let mut corrector = corrector();
         let (mut probes, mut spent, mut all) = (0, 0.0, 0.0);
         let mut is_probe = false;
@@ -383,6 +292,6 @@ mod tests {
             is_probe = next.draft < corrector.correction().draft;
         }
         assert!(probes >= 5, "{probes}");
-        assert!(spent / all < 0.013, "{}", spent / all);
+        assert!(spent / all < 0.007, "{}", spent / all);
     }
 }

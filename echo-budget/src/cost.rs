@@ -8,22 +8,11 @@
 //! Policies live on differences: what a few rows more cost. Times a few percent off make those of
 //! neighbours look free, or twice as dear; [`CostTable::convex`] evens them out.
 
-use crate::survival::Survival;
-use echo_core::{Correction, Load, SuperTreeView};
+use crate::curve::{Between, Curve};
 
 /// How much dearer than measured is counted what a draft buys on top of plain decoding. Times and
 /// chances are estimates, and of many near ties those seem to pay that were estimated too well.
 pub(crate) const MARGIN: f64 = 1.25;
-
-/// What happens between two measured row counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Between {
-    /// Rows are padded to the next measured count, whose time they take: devices that replay
-    /// captured graphs. The measured counts are the edges of the buckets.
-    Step,
-    /// Time grows evenly: CPUs, and devices that launch what they are given.
-    Linear,
-}
 
 /// One timed forward.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,12 +45,6 @@ pub struct CostTable {
     host_us: f64,
     between: Between,
     edges: Vec<usize>,
-}
-
-/// Times by ascending rows; never falling.
-#[derive(Clone, Debug, PartialEq)]
-struct Curve {
-    points: Vec<(usize, f64)>,
 }
 
 /// Measurements that make no cost table.
@@ -141,7 +124,7 @@ impl CostTable {
     pub fn convex(mut self) -> Self {
         if self.between == Between::Linear {
             let curves = self.verify.iter_mut().map(|(_, curve)| curve).chain(&mut self.draft);
-            curves.for_each(|curve| curve.points = lower_hull(&curve.points));
+            curves.for_each(|curve| *curve = curve.convex());
         }
         self
     }
@@ -208,108 +191,6 @@ impl CostTable {
     }
 }
 
-/// A cost table in one step: its times, corrected by what was learnt since it was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Times<'a> {
-    cost: &'a CostTable,
-    correction: Correction,
-    kv_len: usize,
-}
-
-impl CostTable {
-    /// The table under the load of a step.
-    pub fn under(&self, load: &Load) -> Times<'_> {
-        Times { cost: self, correction: load.correction, kv_len: load.kv_len }
-    }
-}
-
-impl Times<'_> {
-    /// Microseconds of a target forward of `rows` rows.
-    pub fn verify_us(&self, rows: usize) -> f64 {
-        let timed = self.cost.timed_rows(rows);
-        self.cost.verify_us(rows, self.kv_len) * self.correction.verify_at(timed)
-    }
-
-    /// Microseconds of a draft pass over `rows` rows.
-    pub fn draft_us(&self, rows: usize) -> f64 {
-        self.cost.draft_us(rows) * f64::from(self.correction.draft)
-    }
-
-    /// Microseconds of the draft passes that grew `tree`.
-    pub fn drafted_us(&self, tree: SuperTreeView<'_>) -> f64 {
-        let passes = tree.passes.iter().filter(|&&nodes| nodes > 0);
-        passes.map(|&nodes| self.draft_us(nodes as usize)).sum()
-    }
-
-    /// Microseconds of the host.
-    pub fn host_us(&self) -> f64 {
-        (self.cost.host_us + f64::from(self.correction.host_us)).max(0.0)
-    }
-
-    /// The chance of a node by `survival`, corrected.
-    pub fn chance(&self, survival: &Survival, score: f32) -> f64 {
-        f64::from((survival.at(score) * self.correction.chance).min(1.0))
-    }
-}
-
-impl Curve {
-    /// The least times by rows.
-    fn fit(mut samples: Vec<(usize, f64)>) -> Self {
-        samples.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        samples.dedup_by_key(|sample| sample.0);
-        let mut least = f64::INFINITY;
-        for (_, us) in samples.iter_mut().rev() {
-            least = least.min(*us);
-            *us = least;
-        }
-        Curve { points: samples }
-    }
-
-    fn at(&self, rows: usize, between: Between) -> f64 {
-        let points = &self.points;
-        let right = points.partition_point(|&(r, _)| r < rows);
-        if right == 0 {
-            return points[0].1;
-        }
-        let ((r0, us0), next) = (points[right - 1], points.get(right));
-        match (next, between) {
-            (Some(&(_, us1)), Between::Step) => us1,
-            (Some(&(r1, us1)), Between::Linear) => {
-                us0 + (rows - r0) as f64 / (r1 - r0) as f64 * (us1 - us0)
-            }
-            (None, _) => us0 + (rows - r0) as f64 * self.tail_slope(between),
-        }
-    }
-
-    /// Microseconds per row beyond the last point: the last slope of an even curve, the mean slope
-    /// of a staircase; of a single point, its time in proportion.
-    fn tail_slope(&self, between: Between) -> f64 {
-        let points = &self.points;
-        let (r1, us1) = points[points.len() - 1];
-        let from = match between {
-            Between::Linear => points.len().checked_sub(2),
-            Between::Step => (points.len() > 1).then_some(0),
-        };
-        from.map_or(us1 / r1 as f64, |i| (us1 - points[i].1) / (r1 - points[i].0) as f64)
-    }
-}
-
-/// Those of ascending `points` from one to the next of which the slope never falls, and below which
-/// there is none.
-fn lower_hull(points: &[(usize, f64)]) -> Vec<(usize, f64)> {
-    let slope = |a: (usize, f64), b: (usize, f64)| (b.1 - a.1) / (b.0 - a.0) as f64;
-    let mut hull: Vec<(usize, f64)> = Vec::with_capacity(points.len());
-    for &next in points {
-        while let [.., before, last] = hull[..]
-            && slope(before, last) > slope(last, next)
-        {
-            hull.pop();
-        }
-        hull.push(next);
-    }
-    hull
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,42 +204,21 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_joined_by_steps_or_lines() {
+    fn a_table_knows_its_edges_and_the_other_parts_of_a_step() {
         let samples = [sample(8, 0, 100.0), sample(16, 0, 120.0), sample(32, 0, 200.0)];
-        let (step, linear) = (table(&samples, Between::Step), table(&samples, Between::Linear));
-        let at = |rows| (step.verify_us(rows, 0), linear.verify_us(rows, 0));
-        assert_eq!(at(1), (100.0, 100.0));
-        assert_eq!(at(8), (100.0, 100.0));
-        assert_eq!(at(12), (120.0, 110.0));
-        assert_eq!(at(17), (200.0, 125.0));
-        assert_eq!(at(32), (200.0, 200.0));
-        assert_eq!(at(56), (300.0, 320.0));
+        let [step, linear] = [Between::Step, Between::Linear].map(|b| table(&samples, b));
+        assert_eq!((step.verify_us(12, 0), linear.verify_us(12, 0)), (120.0, 110.0));
         assert_eq!(step.edges(), [8, 16, 32]);
+        assert_eq!([9, 16, 33].map(|rows| step.timed_rows(rows)), [16, 16, 33]);
+        assert_eq!(linear.timed_rows(9), 9);
         assert_eq!((step.draft_us(3), step.host_us()), (15.0, 7.0));
     }
 
     #[test]
-    fn the_least_counts_and_no_rows_take_longer_than_more() {
-        let us = |rows: usize, list: &[f64]| list.iter().map(|&us| sample(rows, 0, us)).collect();
-        let samples: [Vec<Sample>; 4] =
-            [us(1, &[10.0, 900.0, 12.0]), us(2, &[30.0]), us(3, &[20.0, 21.0]), us(4, &[400.0])];
-        let table = table(&samples.concat(), Between::Step);
-        let times: Vec<f64> = (1..5).map(|rows| table.verify_us(rows, 0)).collect();
-        assert_eq!(times, [10.0, 20.0, 20.0, 400.0]);
-    }
-
-    #[test]
-    fn what_lies_above_an_even_curve_was_disturbed() {
-        // From 8 to 24 rows 6 us each; 16 rows were timed in a bad moment, and 12 in a worse one.
-        let us = [(1, 50.0), (4, 52.0), (8, 64.0), (12, 130.0), (16, 140.0), (24, 160.0)];
-        let samples = us.map(|(rows, us)| sample(rows, 0, us));
-        let [even, stairs] =
-            [Between::Linear, Between::Step].map(|between| table(&samples, between).convex());
-        assert_eq!([8, 12, 16, 24].map(|rows| even.verify_us(rows, 0)), [64.0, 88.0, 112.0, 160.0]);
-        assert_eq!(even.verify_us(4, 0), 52.0);
-        // Beyond the last point its slope goes on.
-        assert_eq!(even.verify_us(28, 0), 184.0);
-        assert_eq!(stairs.verify_us(16, 0), 140.0);
+    fn even_times_are_made_convex_and_stairs_are_not() {
+        let samples = [sample(8, 0, 64.0), sample(16, 0, 140.0), sample(24, 0, 160.0)];
+        let at_16 = |between| table(&samples, between).convex().verify_us(16, 0);
+        assert_eq!((at_16(Between::Linear), at_16(Between::Step)), (112.0, 140.0));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! here.
 //! A table says nothing below its smallest size: times are flat there.
 
-use crate::cost::{Between, CostError, CostTable, Hinge, Sample};
+use crate::cost::{CostError, CostTable, Hinge, Sample};
+use crate::curve::Between;
 
 /// A cost table and where it comes from.
 #[derive(Clone, Debug, PartialEq)]

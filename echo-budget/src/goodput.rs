@@ -19,9 +19,11 @@
 //! is verified; at overload each row costs its share, and only near-certain nodes are worth it,
 //! until the plan is plain decoding.
 
-use crate::cost::{Between, CostTable, MARGIN, Times};
+use crate::cost::{CostTable, MARGIN};
+use crate::curve::Between;
 use crate::ranking::{Ranking, node, score};
 use crate::survival::Survival;
+use crate::times::Times;
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 
 /// What the choice rests on.

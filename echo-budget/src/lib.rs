@@ -26,15 +26,16 @@
 //! It deliberately knows no gate, no device and no clock: a [`CostTable`] is made of times that
 //! somebody else took.
 //!
-//! Reading order: [`cost`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`], [`echo`],
-//! [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`], [`ema`]; then
-//! [`fair`], [`worth`], [`corrector`]; [`trace`], [`mod@replay`] and [`mod@devices`], which need no
-//! model.
+//! Reading order: [`cost`], [`times`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`],
+//! [`echo`], [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`],
+//! [`ema`]; then [`fair`], [`worth`], [`corrector`]; [`trace`], [`mod@replay`] and
+//! [`mod@devices`], which need no model.
 #![forbid(unsafe_code)]
 
 mod best;
 pub mod corrector;
 pub mod cost;
+mod curve;
 pub mod dcut;
 pub mod devices;
 pub mod echo;
@@ -44,12 +45,16 @@ pub mod fair;
 mod families;
 pub mod goodput;
 pub mod opt_tree;
+mod pace;
+mod probes;
 mod ranking;
 mod ratio;
 pub mod replay;
+mod scene;
 pub mod survival;
 pub mod talon;
 pub mod tetris;
+pub mod times;
 pub mod topn;
 pub mod trace;
 pub mod uniform;
@@ -57,7 +62,8 @@ pub mod width;
 pub mod worth;
 
 pub use corrector::{Corrector, CorrectorParams};
-pub use cost::{Between, CostError, CostTable, Hinge, Sample, Times};
+pub use cost::{CostError, CostTable, Hinge, Sample};
+pub use curve::Between;
 pub use dcut::{DCut, DCutParams};
 pub use devices::{Device, devices};
 pub use echo::{Echo, EchoParams, MuError};
@@ -70,6 +76,7 @@ pub use replay::{Outcome, Policy, Setting, oracle, replay};
 pub use survival::{Survival, SurvivalError};
 pub use talon::{RatioError, Talon, TalonParams};
 pub use tetris::{Tetris, TetrisParams};
+pub use times::Times;
 pub use topn::{TopN, TopNParams};
 pub use trace::{Learnt, Round, Text, Trace, TraceError};
 pub use uniform::Uniform;

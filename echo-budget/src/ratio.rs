@@ -1,7 +1,7 @@
 //! What was seen over what was expected, by counting.
 
-use crate::corrector::FORGET;
-
+/// Share of counts, and of whatever else was learnt, that a step forgets.
+pub(crate) const FORGET: f64 = 1.0 / 4000.0;
 /// `k`: expected counts that the start, at 1, is worth, and how many are remembered.
 const PRIOR: f64 = 24.0;
 const WINDOW: f64 = 400.0;

@@ -4,7 +4,8 @@
 //! recording of plain decoding, drafted at each position and never verified, tells what any policy
 //! would have met, at any load: see [`replay`](crate::replay()).
 
-use crate::cost::{Between, CostError, CostTable, Sample};
+use crate::cost::{CostError, CostTable, Sample};
+use crate::curve::Between;
 use echo_core::Token;
 use serde::{Deserialize, Serialize};
 

@@ -109,7 +109,8 @@ impl Gate for Worth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Between, Sample};
+    use crate::cost::Sample;
+    use crate::curve::Between;
     use echo_core::{Correction, SuperTreeView};
     use echo_tree::Drawing;
 
