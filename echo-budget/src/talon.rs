@@ -72,13 +72,14 @@ fn bar(ln_mu: f32, depth: usize, best: f32) -> f32 {
 
 impl Talon {
     /// Takes the nodes of one level out of the running that don't reach its bar or find no place,
-    /// and returns how many stay.
+    /// and returns how many stay. If `is_whole`, all of the level above are in the tree.
     fn thin(
         &mut self,
         tree: SuperTreeView<'_>,
         depth: usize,
         nodes: Range<usize>,
         places: usize,
+        is_whole: bool,
     ) -> usize {
         let Talon { ln_mu, ranking, asked, .. } = self;
         let (above, own) = ranking.costs()[..nodes.end].split_at_mut(nodes.start);
@@ -92,7 +93,7 @@ impl Talon {
         }
         let (parents, scores) = (&tree.parent[nodes.clone()], &tree.score[nodes]);
         // Below what is not in the tree nothing is.
-        let is_orphan = |parent: u32| depth > 1 && above[parent as usize] == OUT;
+        let is_orphan = |parent: u32| !is_whole && above[parent as usize] == OUT;
         let in_tree = || scores.iter().zip(parents).filter(|&(_, &parent)| !is_orphan(parent));
         let mut best = greatest(scores);
         if !in_tree().any(|(&score, _)| score == best) {
@@ -151,9 +152,12 @@ impl Solver for Talon {
         self.families.clear(tree.roots());
         self.families.find(tree, tree.levels() - 1);
         for root in 0..tree.roots() {
-            let mut places = self.n.min(budget.tree_max);
+            let (mut places, mut is_whole) = (self.n.min(budget.tree_max), true);
             for depth in 1..tree.levels() {
-                places -= self.thin(tree, depth, self.families.of(depth, root), places);
+                let nodes = self.families.of(depth, root);
+                let len = nodes.len();
+                let taken = self.thin(tree, depth, nodes, places, is_whole);
+                (places, is_whole) = (places - taken, taken == len);
             }
         }
         for &key in &*self.ranking.best_within(tree, free, |_| usize::MAX) {
