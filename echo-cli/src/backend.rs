@@ -55,7 +55,7 @@ fn first(
     match cuda() {
         Ok(backend) => return Ok(backend),
         Err(error) if error.is_absent() => {}
-        Err(error) => eprintln!("note: going on without CUDA: {error}"),
+        Err(error) => tell!("note: going on without CUDA: {error}"),
     }
     gpu().map_or_else(cpu, Ok)
 }
@@ -89,7 +89,7 @@ fn wgpu(choice: Choice) -> Result<Backend> {
     let kernels = WgpuKernels::open(&WgpuOptions { choice, ..WgpuOptions::default() })
         .map_err(|error| anyhow!("opening a device through wgpu: {error}; try --backend cpu"))?;
     if kernels.found().software {
-        eprintln!("note: {} is the processor; --backend cpu is faster", kernels.found().name);
+        tell!("note: {} is the processor; --backend cpu is faster", kernels.found().name);
     }
     let (device, kernels) = (kernels.found().to_string(), Arc::new(kernels));
     Ok(Backend { name: "wgpu", device, activations: "float".into(), kernels, captured: None })

@@ -25,7 +25,7 @@ pub(crate) fn open(has_graphs: bool) -> Result<Backend, OpenError> {
     bar.finish_and_clear();
     let cuda = opened?;
     if compiled > 0 {
-        eprintln!("compiled the kernels for {} in {:.1?}", cuda.info().arch, bar.elapsed());
+        tell!("compiled the kernels for {} in {:.1?}", cuda.info().arch, bar.elapsed());
     }
     let (graphs, how) =
         if has_graphs { (Graphs::default(), "") } else { (Graphs::Off, ", without graphs") };

@@ -138,7 +138,7 @@ impl EngineArgs {
     pub(crate) fn context(&self, usual: usize, most: usize) -> usize {
         let asked = self.context.unwrap_or(usual);
         if self.context.is_some() && asked > most {
-            eprintln!("note: --context {asked} is cut to {most}, which the model was made for");
+            tell!("note: --context {asked} is cut to {most}, which the model was made for");
         }
         asked.min(most)
     }

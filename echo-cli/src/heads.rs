@@ -63,14 +63,14 @@ fn beside(name: &str, path: &Path, loaded: &Loaded) -> Result<Option<Calibration
         if made != [loaded.backend, &loaded.activations] {
             let [backend, dtype] = made;
             let now = format!("{} ({})", loaded.backend, loaded.activations);
-            eprintln!("{}: made on {backend} ({dtype}), used on {now}", path.display());
+            tell!("{}: made on {backend} ({dtype}), used on {now}", path.display());
         }
         // It lies beside the head, whatever that folder was called when it was made.
         let kind = |drafter: &str| drafter.split(':').next().map(str::to_owned);
         let is_of_kind = kind(&file.fingerprint.drafter) == kind(name);
         if !is_of_kind {
             let made_for = &file.fingerprint.drafter;
-            eprintln!("{}: made for `{made_for}`; `{name}` goes without", path.display());
+            tell!("{}: made for `{made_for}`; `{name}` goes without", path.display());
         }
         Ok(is_of_kind.then_some(file))
     };

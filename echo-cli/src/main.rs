@@ -1,6 +1,10 @@
 //! The `echo-llm` program: the edge where files, names and terminals meet the engine.
 //!
 //! Nothing below this crate reads an environment variable or knows the name of a policy.
+#![cfg_attr(not(test), warn(clippy::print_stderr))]
+
+#[macro_use]
+mod tell;
 
 mod assemble;
 mod backend;
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
         // The reader of our output left; that is no failure of ours.
         Err(error) if message::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", message::of(&error));
+            tell!("error: {}", message::of(&error));
             ExitCode::FAILURE
         }
     }

@@ -21,7 +21,7 @@ pub(crate) fn reopen(flags: &EngineArgs, loaded: &Loaded, limits: Limits) -> Reo
     flags.backend = loaded.backend.into();
     let was = (times::stamp(&loaded.path), loaded.device.clone());
     Box::new(move || {
-        eprintln!("note: {} failed and is opened again", was.1);
+        tell!("note: {} failed and is opened again", was.1);
         open(&flags, &limits, &was).map_err(|error| {
             thread::sleep(PAUSE);
             DeviceError::Lost(format!("opening {} again: {error:#}", was.1))

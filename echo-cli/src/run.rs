@@ -150,7 +150,7 @@ fn stop_on_ctrl_c() -> Arc<AtomicBool> {
         }
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl-C ends the program at once ({error})");
+        tell!("note: Ctrl-C ends the program at once ({error})");
     }
     stop
 }
@@ -174,9 +174,9 @@ impl Session<'_> {
     /// Asks `model` and answers until the input ends.
     fn chat(&self, model: &Path) -> Result<()> {
         let mut messages = self.opening();
-        eprintln!("Chatting with {}; an empty line ends.", model.display());
+        tell!("Chatting with {}; an empty line ends.", model.display());
         loop {
-            eprint!("> ");
+            let _ = write!(std::io::stderr(), "> ");
             let mut line = String::new();
             std::io::stdin().lock().read_line(&mut line).context("standard input is not text")?;
             if line.trim().is_empty() || self.stop.load(Ordering::Relaxed) {
@@ -218,7 +218,7 @@ impl Session<'_> {
         if !self.args.quiet {
             let mut stats = self.handle.totals();
             stats.subtract(&before);
-            eprintln!("{}", summary(&stats, start.elapsed()));
+            tell!("{}", summary(&stats, start.elapsed()));
         }
         Ok(first.unwrap_or_default())
     }

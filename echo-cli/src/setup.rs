@@ -128,7 +128,7 @@ impl Loaded {
         bar.finish_and_clear();
         let loading = Loading::ended(start.elapsed(), self.checkpoint.bytes());
         if start.elapsed() > Duration::from_secs(2) {
-            eprintln!("{}: {loading}", self.path.display());
+            tell!("{}: {loading}", self.path.display());
         }
         // Of several loads the first is told.
         let _ = self.loading.set(loading);

@@ -1,8 +1,8 @@
 //! Measured times that outlive the program, so that the next start is quick.
 //!
 //! They are kept in the user's cache folder, one file for each target, drafter, shape, machine and
-//! build; a file made for anything else is measured again. What cannot be read or written costs
-//! a few seconds, no more: times are measured anew, and nobody is told.
+//! build; a file made for anything else is measured again, and of many the oldest go. What cannot
+//! be read or written costs a few seconds, no more: times are measured anew, and nobody is told.
 
 use crate::model;
 use anyhow::Result;
@@ -17,6 +17,8 @@ use std::time::{Duration, UNIX_EPOCH};
 const SHAPES_MIN: usize = 4;
 /// How far the two least times of the same rows may lie apart, for most rows, on a quiet machine.
 const SPREAD_MAX: f64 = 1.2;
+/// Files that are kept: each new build adds some.
+const FILES_MAX: usize = 64;
 
 /// Timed forwards and draft passes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +55,7 @@ impl Times {
         if times.n_shapes() >= SHAPES_MIN && times.spread() <= SPREAD_MAX {
             // A full disk or a folder of somebody else's is no reason to stop.
             let _ = write(&path, fingerprint, &times);
+            prune(&folder.join("times"), FILES_MAX);
         }
         Ok(times)
     }
@@ -125,6 +128,20 @@ fn write(path: &Path, fingerprint: &str, times: &Times) -> Result<()> {
     Ok(std::fs::rename(&part, path)?)
 }
 
+/// Removes what was written longest ago from `folder`, until `most` files are left.
+fn prune(folder: &Path, most: usize) {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let dated =
+        files.filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())));
+    let mut dated: Vec<_> = dated.collect();
+    dated.sort();
+    let n_old = dated.len().saturating_sub(most);
+    dated.iter().take(n_old).for_each(|(_, path)| {
+        // Another program may have been first.
+        let _ = std::fs::remove_file(path);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +168,22 @@ mod tests {
         assert!(!before.is_empty() && file == before, "{file} {before}");
         write("longer").expect("it can be written");
         assert_ne!(stamp(folder.path()), before);
+    }
+
+    #[test]
+    fn of_many_files_the_oldest_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dated = |name: &str, day: u64| {
+            let file = std::fs::File::create(folder.path().join(name)).expect("a file");
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(86_400 * day)).expect("a date");
+        };
+        for (name, day) in [("b", 2), ("d", 4), ("a", 1), ("c", 3)] {
+            dated(name, day);
+        }
+        prune(folder.path(), 2);
+        let left = ["a", "b", "c", "d"].map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [false, false, true, true]);
+        prune(&folder.path().join("nowhere"), 2);
     }
 
     #[test]

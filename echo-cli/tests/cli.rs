@@ -195,6 +195,17 @@ fn a_reader_that_leaves_ends_the_program_quietly() {
 }
 
 #[test]
+fn words_that_nobody_hears_change_no_ending() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_echo-llm"));
+    command.args(["inspect", "nowhere.gguf"]);
+    // The pipe has no reader from the start.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = command.stderr(writer).status().expect("the program was built");
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
 fn the_text_is_the_same_with_and_without_speculation() {
     if support::default_model("the_text_is_the_same").is_none() {
         return;

@@ -87,7 +87,7 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 pub(super) fn warn_if_long(plan: &Plan, requests: &[Request], forward: &[Forward]) {
     let estimate = estimate(plan, requests, forward);
     if estimate > PATIENCE {
-        eprintln!(
+        tell!(
             "note: decoding will take about {} minutes on this device; for a first look take \
              --limit 2 --concurrency 1 --max-tokens 16 --repeat 1 --rows auto",
             estimate.as_secs() / 60

@@ -181,7 +181,7 @@ fn beside_peer(
             Ok(compared)
         }
         Err(error) => {
-            eprintln!("note: no comparison with llama.cpp: {error:#}");
+            tell!("note: no comparison with llama.cpp: {error:#}");
             Ok(Vec::new())
         }
     }

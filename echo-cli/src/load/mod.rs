@@ -62,7 +62,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = runtime.block_on(row::rows(&args.url, args.api_key.as_deref()))?;
     for row in rows.iter().filter(|row| row.speculative != Some(true)) {
-        eprintln!("{} prompts to warm {} up", prompts.len(), row.name);
+        tell!("{} prompts to warm {} up", prompts.len(), row.name);
         runtime.block_on(row.warm_up(&prompts))?;
     }
     let (mut lines, mut records, mut texts) = (Vec::new(), Vec::new(), Texts::default());
@@ -97,7 +97,7 @@ async fn measure(
         for nth in 0..rows.len() {
             let at = (round + nth) % rows.len();
             let row = &rows[at];
-            eprintln!("{streams} streams, round {}: {}", round + 1, row.name);
+            tell!("{streams} streams, round {}: {}", round + 1, row.name);
             let (time, heard) = drive(row, prompts, streams, args).await?;
             texts.compare(row, &heard)?;
             measured[at].push(Figures::new(&heard, time));

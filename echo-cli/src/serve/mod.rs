@@ -52,9 +52,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         let watch = watch.map(tokio::net::TcpListener::from_std).transpose()?;
         let (phase, seen) = watch::channel(Phase::Serve);
         tokio::spawn(signals(phase));
-        eprintln!("serving {model} on http://{address}; Ctrl-C ends it");
+        tell!("serving {model} on http://{address}; Ctrl-C ends it");
         if let Some(watch) = &watch {
-            eprintln!("metrics on http://{}/metrics", watch.local_addr()?);
+            tell!("metrics on http://{}/metrics", watch.local_addr()?);
         }
         serve(Listeners { main, watch }, handle.clone(), codec, options, seen).await;
         anyhow::Ok(())
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     if thread.join().is_err() {
         bail!("the engine stopped by a bug; please report the message above");
     }
-    eprintln!("stopped");
+    tell!("stopped");
     Ok(())
 }
 
@@ -105,10 +105,10 @@ fn address(args: &ServeArgs) -> Result<SocketAddr> {
 async fn signals(phase: watch::Sender<Phase>) {
     let Ok(mut signals) = Signals::new() else { return };
     signals.next().await;
-    eprintln!("no new requests; running ones may end (a second signal ends them)");
+    tell!("no new requests; running ones may end (a second signal ends them)");
     let _ = phase.send(Phase::Drain);
     signals.next().await;
-    eprintln!("ending running requests");
+    tell!("ending running requests");
     let _ = phase.send(Phase::Stop);
 }
 
