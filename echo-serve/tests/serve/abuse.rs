@@ -1,13 +1,11 @@
 //! What must not get through: requests without a key, malformed, oversized or half-open ones.
 
-mod testkit;
-
+use crate::testkit::{Answer, Dice, SLOW, Server, Setup, get, one_answer, post, scaled};
 use echo_serve::ServeOptions;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use testkit::{Answer, Dice, Server, Setup, one_answer, post, scaled};
 
 #[test]
 fn every_route_but_health_asks_for_the_key() {
@@ -212,7 +210,7 @@ fn bodies_of_clients_that_left_are_not_turned_into_tokens() {
         socket
     };
     let clients: Vec<_> = (0..200).map(ask).collect();
-    let n_turned = || testkit::SLOW.load(Ordering::Relaxed);
+    let n_turned = || SLOW.load(Ordering::Relaxed);
     while n_turned() < echo_serve::PARSERS {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -281,7 +279,7 @@ fn limits_on_connections_hold() {
     let idle: Vec<_> = (0..3).map(|_| server.connect()).collect();
     std::thread::sleep(Duration::from_millis(100));
     let mut waiting = server.connect();
-    waiting.write_all(testkit::get("/version").as_bytes()).expect("the system takes it");
+    waiting.write_all(get("/version").as_bytes()).expect("the system takes it");
     waiting.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
     assert!(waiting.read(&mut [0; 1]).is_err(), "a fourth connection was served");
     drop(idle);

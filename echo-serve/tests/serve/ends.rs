@@ -1,13 +1,11 @@
 //! Clients that leave at any moment, readers that do not read, and servers that are told to end.
 
-mod testkit;
-
+use crate::testkit::{Answer, Dice, Server, Setup, post, scaled};
 use echo_serve::Phase;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use testkit::{Answer, Dice, Server, Setup, post, scaled};
 
 /// Steps that may pass until a client's leaving is seen: the one that runs, and the next.
 const STEPS_MAX: usize = 3;

@@ -1,11 +1,9 @@
 //! What the routes answer, on the simulated model over real sockets.
 
-mod testkit;
-
+use crate::testkit::{BROKEN, Server, Setup, events, post};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
-use testkit::{Server, Setup, events, post};
 
 fn server() -> Server {
     Server::start(Setup::usual())
@@ -43,7 +41,7 @@ fn the_description_is_complete() {
         properties.as_object().expect("fields").keys().cloned().collect()
     };
     let chat: Vec<_> = fields("Sampling").into_iter().chain(fields("ChatRequest")).collect();
-    let wire = include_str!("../src/wire.rs");
+    let wire = include_str!("../../src/wire.rs");
     let generate = wire.split_once("struct Generate {").expect("it is there").1;
     let generate = generate.split_once("\n}").expect("it ends").0;
     let known = generate.lines().filter_map(|line| {
@@ -280,7 +278,7 @@ fn an_answer_that_cannot_begin_in_time_is_given_up() {
 fn an_engine_whose_device_is_gone_is_not_ready() {
     let server = server();
     assert_eq!(server.get("/ready").status, 200);
-    server.pace.set(testkit::BROKEN);
+    server.pace.set(BROKEN);
     let answer = server.complete(&json!({"prompt": "x"}));
     assert!(answer.status >= 500, "{answer:?}");
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,13 +1,11 @@
 //! What `/metrics` tells, and who is told.
 
-mod testkit;
-
+use crate::testkit::{Answer, Server, Setup, get};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use testkit::{Answer, Server, Setup, get};
 
 /// Names that must be there, with the kind of each.
 const NAMES: [(&str, &[&str]); 3] = [

@@ -1,13 +1,11 @@
 //! More requests than the server can answer: what it answers stays as much, the rest is told at
 //! once, and no client takes another's part.
 
-mod testkit;
-
+use crate::testkit::{Answer, Server, Setup, post, scaled};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use testkit::{Answer, Server, Setup, post, scaled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

@@ -3,14 +3,12 @@
 //! Needs `chromedriver` and Chromium. Without them it skips, which is printed; where `ECHO_REQUIRE`
 //! names `browser`, that fails instead.
 
-mod testkit;
-
+use crate::testkit::{Server, Setup, one_answer};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::{Server, Setup, one_answer};
 
 /// A browser, driven over its own little protocol.
 struct Browser {

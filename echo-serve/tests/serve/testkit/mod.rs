@@ -1,5 +1,4 @@
 //! A server on the simulated model, and a client made of a socket.
-#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 mod client;
 mod dice;
