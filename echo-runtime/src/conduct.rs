@@ -16,13 +16,12 @@ const FAULTS_MAX: u32 = 3;
 pub(crate) struct StepFaults(Arc<AtomicUsize>);
 
 impl StepFaults {
-    /// Starts a step.
-    pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    /// How many there were so far, which are forgotten.
+    pub(crate) fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
     }
 
-    /// How many there were so far.
-    pub(crate) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -76,7 +75,7 @@ impl Conduct {
     /// Forgets all faults.
     pub(crate) fn forgive(&self) {
         self.strikes.set(0);
-        self.in_step.reset();
+        self.in_step.take();
     }
 }
 

@@ -149,9 +149,11 @@ impl Engine {
     /// On an error nothing was committed and no slot is lost; the step may be tried again, which
     /// [`advance`](Self::advance) does.
     pub fn step(&mut self, out: &mut Output) -> Result<(), DeviceError> {
-        self.ports.faults.reset();
+        // A drafter may have failed since the last step, as somebody left; this one is not to do
+        // without it.
+        let before = self.ports.faults.take();
         let stepped = step(self, out);
-        self.meter.policy_faults(self.ports.faults.count());
+        self.meter.policy_faults(before + self.ports.faults.take());
         match &stepped {
             Ok(()) => self.learn(),
             Err(_) => self.buffers.forget_round(),

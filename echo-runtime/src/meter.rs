@@ -200,9 +200,10 @@ impl Clock<'_> {
         self.since = now;
     }
 
-    /// Notes sequences that lost their places.
+    /// Notes sequences that lost their places, which they did whether or not the step fails.
     pub(crate) fn preempted(&mut self, n: usize) {
         self.meter.last.preemptions = n;
+        self.meter.total.preemptions += n;
     }
 
     /// Notes whether the gate, asked at `depth`, left less than the children and passes that were
@@ -237,7 +238,7 @@ impl Clock<'_> {
         last.accepted = ledger.n_accepted;
         last.committed = ledger.n_committed;
         let last = *last;
-        self.meter.total.add(&last);
+        self.meter.total.add(&StepStats { preemptions: 0, ..last });
         self.meter.last_load = load;
         if last.verified > 0 {
             let newest = last.accepted as f32 / last.seqs as f32;

@@ -84,8 +84,8 @@ fn shapes(limits: &Limits, rows: &[usize], kv_lens: &[usize]) -> Vec<(usize, usi
     let fits = |&(rows, kv_len): &(usize, usize)| {
         rows > 0
             && rows <= limits.rows_max.min(limits.seqs_max * (1 + limits.tree_max))
-            && kv_len + rows <= limits.kv_slots
-            && kv_len + 2 <= limits.context_max
+            && kv_len.saturating_add(rows) <= limits.kv_slots
+            && kv_len.saturating_add(2) <= limits.context_max
     };
     let mut last = 0;
     let (coarse, fine): (Vec<usize>, Vec<usize>) = rows.iter().partition(|&&rows| {

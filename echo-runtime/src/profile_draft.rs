@@ -31,7 +31,8 @@ pub fn profile_draft(
     let fits = |n: usize| {
         n > 0 && n <= limits.seqs_max && n * TEXT <= limits.rows_max.min(limits.kv_slots)
     };
-    for &n in seqs.iter().filter(|&&n| fits(n) && limits.depth_max > 0) {
+    let is_drafting = limits.depth_max > 0 && TEXT <= limits.context_max;
+    for &n in seqs.iter().filter(|&&n| fits(n) && is_drafting) {
         // What comes takes at least as long as what was.
         if !profiles.is_empty() && start.elapsed() > budget / 2 {
             break;

@@ -32,7 +32,8 @@ pub struct Request {
     /// Deepest drafted level for this request; `Some(0)` decodes it plainly, `None` leaves it to
     /// the engine. The text is the same either way.
     pub draft_depth_max: Option<usize>,
-    /// Drafted nodes verified for this request in one step at most; `None` leaves it to the engine.
+    /// Drafted nodes verified for this request in one step at most, by solvers that mind shares, as
+    /// `Fair` does; `None` leaves it to the engine.
     pub draft_nodes_max: Option<usize>,
     /// Whether the prompt's tokens are scored: each but the first with its log-probability after
     /// those before it, and this many alternatives. Such a prompt is read anew.
@@ -79,45 +80,49 @@ impl Request {
         }
         let foreign =
             |tokens: &[Token]| tokens.iter().copied().find(|&t| t as usize >= vocab.len());
-        if let Some(token) = foreign(&self.prompt).or_else(|| foreign(&self.stops.tokens)) {
+        if let Some(token) = foreign(&self.prompt) {
             return Err(RejectReason::UnknownToken { token, vocab: vocab.len() });
+        }
+        if let Some(token) = foreign(&self.stops.tokens) {
+            let why = format!("name token {token}, the vocabulary has {}", vocab.len());
+            return Err(RejectReason::BadParameter { name: "stop tokens", why });
         }
         self.sampling
             .check(vocab.len(), limits.logprobs_max)
-            .map_err(|e| RejectReason::BadParameter(e.to_string()))?;
+            .map_err(|error| RejectReason::BadParameter { name: error.name, why: error.why })?;
         let listed = self.prompt_logprobs.unwrap_or(0) as usize;
         if listed > limits.logprobs_max {
-            let max = limits.logprobs_max;
-            let why = format!("prompt_logprobs is {listed}, at most {max}");
-            return Err(RejectReason::BadParameter(why));
+            let why = format!("is {listed}, at most {}", limits.logprobs_max);
+            return Err(RejectReason::BadParameter { name: "prompt_logprobs", why });
         }
         let weight = self.draft_weight;
         if !(weight.is_finite() && weight > 0.0) {
-            let why = format!("draft_weight is {weight}, must be finite and above 0");
-            return Err(RejectReason::BadParameter(why));
+            let why = format!("is {weight}, must be finite and above 0");
+            return Err(RejectReason::BadParameter { name: "draft_weight", why });
         }
         self.check_stops()
     }
 
     fn check_stops(&self) -> Result<(), RejectReason> {
-        let refuse = |why: String| Err(RejectReason::BadParameter(why));
+        let refuse = |name, why: String| Err(RejectReason::BadParameter { name, why });
         let Stops { max_tokens, min_tokens, tokens, strings, .. } = &self.stops;
         let (strings_max, bytes_max) = Self::STOP_STRINGS_MAX;
         if *max_tokens == Some(0) {
-            return refuse("max_tokens is 0, must be at least 1".into());
+            return refuse("max_tokens", "is 0, must be at least 1".into());
         }
         if max_tokens.is_some_and(|max| max < *min_tokens) {
-            return refuse(format!("min_tokens is {min_tokens}, above max_tokens"));
+            return refuse("min_tokens", format!("is {min_tokens}, above max_tokens"));
         }
         if tokens.len() > Self::STOP_TOKENS_MAX {
             let max = Self::STOP_TOKENS_MAX;
-            return refuse(format!("stop tokens are {}, at most {max}", tokens.len()));
+            return refuse("stop tokens", format!("are {}, at most {max}", tokens.len()));
         }
         if strings.len() > strings_max {
-            return refuse(format!("stop strings are {}, at most {strings_max}", strings.len()));
+            let n = strings.len();
+            return refuse("stop strings", format!("are {n}, at most {strings_max}"));
         }
         if strings.iter().any(|s| s.is_empty() || s.len() > bytes_max) {
-            return refuse(format!("a stop string must have 1 to {bytes_max} bytes"));
+            return refuse("stop strings", format!("must have 1 to {bytes_max} bytes each"));
         }
         Ok(())
     }
@@ -142,8 +147,13 @@ pub enum RejectReason {
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// A parameter is out of range; the text names it and the range.
-    BadParameter(String),
+    /// A parameter is out of range.
+    BadParameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it is, and what it may be.
+        why: String,
+    },
     /// As many requests wait as may.
     QueueFull {
         /// Requests waiting.
@@ -169,7 +179,7 @@ impl fmt::Display for RejectReason {
             RejectReason::UnknownToken { token, vocab } => {
                 write!(f, "token {token} is not in the vocabulary of {vocab} tokens")
             }
-            RejectReason::BadParameter(why) => f.write_str(why),
+            RejectReason::BadParameter { name, why } => write!(f, "{name} {why}"),
             RejectReason::QueueFull { waiting } => {
                 write!(f, "{waiting} requests are waiting, as many as may; try again later")
             }

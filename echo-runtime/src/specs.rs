@@ -12,6 +12,8 @@ pub(crate) struct Specs {
     rows: Vec<SampleSpec>,
     edits: Vec<TokenEdit>,
     path: Vec<Token>,
+    /// The most edits of a text, and of a row on top, of all sequences that room was made for.
+    edits_max: (usize, usize),
 }
 
 impl Specs {
@@ -20,6 +22,8 @@ impl Specs {
             rows: Vec::with_capacity(limits.rows_max),
             edits: Vec::new(),
             path: Vec::with_capacity(limits.depth_max),
+            // A scored prompt row needs one edit.
+            edits_max: (0, 1),
         }
     }
 
@@ -27,18 +31,20 @@ impl Specs {
         SampleView { specs: &self.rows, edits: &self.edits }
     }
 
-    /// Makes room for batches full of sequences like this one, so that filling never has to.
+    /// Makes room for batches full of sequences like this one and those before, in any mixture, so
+    /// that filling never has to.
     pub(crate) fn reserve(
         &mut self,
         penalties: &Penalties,
         limits: &Limits,
     ) -> Result<(), TryReserveError> {
         let (text, path) = penalties.edits_max(limits.depth_max);
-        // A scored prompt row needs one edit.
-        let wanted = limits.seqs_max * text + limits.rows_max * path.max(1);
+        let (text, path) = (text.max(self.edits_max.0), path.max(self.edits_max.1));
         // Between steps the edits are stale.
         self.edits.clear();
-        self.edits.try_reserve(wanted)
+        self.edits.try_reserve(limits.seqs_max * text + limits.rows_max * path)?;
+        self.edits_max = (text, path);
+        Ok(())
     }
 
     /// Fills one spec per sampled row. Each row's edits are what its own path would have made them,
@@ -108,4 +114,30 @@ impl Specs {
 /// unedited law, is then the one listed.
 fn certain(token: Token) -> TokenEdit {
     TokenEdit { token, bias: f32::MAX, repetition: 1.0, penalty: 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Request, Stops};
+    use echo_core::Sampling;
+
+    #[test]
+    fn there_is_room_for_any_mixture_of_the_sequences_that_came() {
+        let limits = Limits { depth_max: 5, ..Limits::usual(4, 64) };
+        let mut specs = Specs::new(&limits);
+        let mut reserve = |request: Request| {
+            let penalties = Penalties::new(&request, &request.prompt, 1000, &[]).expect("memory");
+            specs.reserve(&penalties, &limits).expect("memory");
+            let (text, path) = penalties.edits_max(limits.depth_max);
+            (text, path, specs.edits.capacity())
+        };
+        // One with many edits of each row, and one with many of its text.
+        let stops = Stops { tokens: (0..60).collect(), ..Stops::default() };
+        let (_, path, _) = reserve(Request { stops, ..Request::new(vec![1]) });
+        let sampling = Sampling { frequency_penalty: 0.5, ..Sampling::default() };
+        let (text, _, room) = reserve(Request { sampling, ..Request::new(vec![1]) });
+        assert!(text >= 1000 && path >= 60, "{text} {path}");
+        assert!(room >= limits.seqs_max * text + limits.rows_max * path, "{room}");
+    }
 }

@@ -37,7 +37,8 @@ pub(crate) fn step(engine: &mut Engine, out: &mut Output) -> Result<(), DeviceEr
 
     // Grow: one root per decoding sequence, then level by level while somebody keeps a node open.
     tree.plant(schedule.roots().map(|seq| (seq, batch.last_token(seq))));
-    let depth_max = if rows > load.n_seqs { limits.depth_max } else { 0 };
+    let is_drafting = rows > load.n_seqs && !solver.is_off();
+    let depth_max = if is_drafting { limits.depth_max } else { 0 };
     for depth in 0..depth_max {
         let frontier = tree.view().frontier();
         open(frontier, limits.width_max, limits.beam_max, schedule.depth_cap(), keep);

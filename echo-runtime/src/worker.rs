@@ -209,7 +209,7 @@ impl Worker {
     }
 }
 
-/// The end of a request that said nothing.
+/// The end of a request that said nothing, or of which nobody can tell any more what it used.
 fn last(reason: FinishReason) -> Event {
     Event::Finished { reason, text: String::new(), usage: Box::<Usage>::default() }
 }

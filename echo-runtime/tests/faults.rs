@@ -2,12 +2,16 @@
 
 mod testkit;
 
-use echo_core::{Budget, DeviceError, Plan, Sampling, Solver, SuperTreeView, Token};
+use echo_core::{Budget, DeviceError, Gate, Plan, Sampling, Solver, SuperTreeView, Token};
 use echo_gate::Always;
 use echo_model::sim::{FailAt, SimDraft, SimDrafter, SimOptions, SimTarget};
-use echo_runtime::{Engine, FinishReason, Options, Output, Parts, RejectReason, Request, Stops};
+use echo_runtime::{
+    Engine, FinishReason, IsolatedGate, Options, Output, Parts, RejectReason, Request, Stops,
+};
 use std::sync::Arc;
+use std::time::Duration;
 use testkit::oracle;
+use testkit::sabotage::{BadGate, BadSolver, Vice, hush};
 use testkit::small_limits;
 use testkit::solvers::Greedy;
 use testkit::vocab::SmallVocab;
@@ -43,11 +47,14 @@ fn request(first: Token) -> Request {
 /// Steps until idle; returns the tokens and end of each of `n` requests, and the failed steps.
 fn run(engine: &mut Engine, n: usize) -> (Vec<(Vec<Token>, FinishReason)>, usize) {
     let mut out = Output::default();
-    let mut failed = 0;
+    let (mut failed, before) = (0, engine.totals().preemptions);
     while !engine.is_idle() {
         failed += usize::from(engine.step(&mut out).is_err());
         engine.audit();
     }
+    // Those of a step that fails count, too.
+    let preemptions: usize = out.finished.iter().map(|f| f.usage.preemptions).sum();
+    assert_eq!(engine.totals().preemptions - before, preemptions);
     let answers = (0..n).map(|r| {
         let id = echo_core::SeqId(r as u64);
         let tokens = out.committed.iter().filter(|c| c.id == id).map(|c| c.token).collect();
@@ -203,9 +210,9 @@ fn bad_requests_are_refused_by_name_and_disturb_nobody() {
             stops(Stops { max_tokens: Some(2), min_tokens: 3, ..Stops::default() }),
             "min_tokens is 3, above max_tokens",
         ),
-        (stops(Stops { strings: vec![String::new()], ..Stops::default() }), "a stop string must"),
+        (stops(Stops { strings: vec![String::new()], ..Stops::default() }), "stop strings must have"),
         (stops(Stops { strings: vec!["x".into(); 17], ..Stops::default() }), "stop strings are 17"),
-        (stops(Stops { tokens: vec![99], ..Stops::default() }), "token 99 is not in"),
+        (stops(Stops { tokens: vec![99], ..Stops::default() }), "stop tokens name token 99"),
         (stops(Stops { tokens: vec![1; 65], ..Stops::default() }), "stop tokens are 65"),
         (sampling(Sampling { temperature: -1.0, ..Sampling::default() }), "temperature is -1"),
         (sampling(Sampling { logprobs: Some(9), ..Sampling::default() }), "logprobs is 9"),
@@ -215,6 +222,35 @@ fn bad_requests_are_refused_by_name_and_disturb_nobody() {
         assert!(refused.starts_with(message), "{refused:?} should say {message:?}");
     }
     assert!(engine.is_idle());
+}
+
+#[test]
+fn a_solver_that_is_off_costs_no_drafts() {
+    hush();
+    let (mut engine, ..) = engine(1, Box::new(BadSolver(Vice::Panic)));
+    engine.submit(request(1)).expect("a good request");
+    run(&mut engine, 1);
+    assert!(engine.has_part_off());
+    let drafted = engine.totals().drafted;
+    assert!(drafted > 0);
+    engine.submit(request(2)).expect("a good request");
+    run(&mut engine, 0);
+    assert_eq!(engine.totals().drafted, drafted);
+}
+
+#[test]
+fn a_panic_of_a_gate_is_one_fault_wherever_it_runs() {
+    hush();
+    let far = IsolatedGate::new(Box::new(BadGate(Vice::Panic)), Duration::from_secs(60));
+    for gate in [Box::new(BadGate(Vice::Panic)) as Box<dyn Gate>, Box::new(far)] {
+        let (mut engine, ..) = engine(1, Box::new(Greedy));
+        engine.set_policies(gate, Box::new(Greedy));
+        engine.submit(request(1)).expect("a good request");
+        run(&mut engine, 1);
+        assert!(engine.has_part_off());
+        // Three, and one for the good answers between them, where it was asked whether it looks.
+        assert_eq!(engine.totals().policy_faults, 4);
+    }
 }
 
 #[test]

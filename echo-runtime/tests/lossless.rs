@@ -106,6 +106,21 @@ fn auto_changes_nothing() {
     check(5);
 }
 
+#[test]
+fn opt_tree_changes_nothing() {
+    check(6);
+}
+
+#[test]
+fn talon_changes_nothing() {
+    check(7);
+}
+
+#[test]
+fn ema_changes_nothing() {
+    check(8);
+}
+
 /// The comparison above must see each of these bugs within a few dozen episodes, by the answers
 /// alone: the ledger's own notes are ignored here.
 #[test]

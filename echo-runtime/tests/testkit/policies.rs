@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Time in which any policy comes back on the busiest machine.
 const SOON: Duration = Duration::from_secs(60);
 
-pub(crate) type Gates = [(&'static str, fn() -> Box<dyn Gate>); 7];
+pub(crate) type Gates = [(&'static str, fn() -> Box<dyn Gate>); 10];
 pub(crate) type Solvers = [(&'static str, fn() -> Box<dyn Solver>); 11];
 
 pub(crate) const GATES: Gates = [
@@ -27,6 +27,9 @@ pub(crate) const GATES: Gates = [
     ("sparse", || Box::new(sparse())),
     ("ddd", || Box::new(Ddd::new(DddParams { depths: vec![1, 3], tau: 0.5 }).expect("in range"))),
     ("auto", || Box::new(worth())),
+    ("opt-tree", || Box::new(opt_tree())),
+    ("talon", || Box::new(talon())),
+    ("ema", || Box::new(ema())),
     ("sparse, isolated", || Box::new(IsolatedGate::new(Box::new(sparse()), SOON))),
 ];
 
@@ -40,20 +43,30 @@ pub(crate) const SOLVERS: Solvers = [
     }),
     ("goodput", || Box::new(goodput())),
     ("goodput, fair", || Box::new(Fair::new(goodput(), FairParams { within: 3 }))),
-    ("opt-tree", || Box::new(OptTree::new(OptTreeParams { n: 7, delta: 0.1 }).expect("in range"))),
-    ("talon", || Box::new(Talon::new(TalonParams { n: 7, mu: 0.1 }).expect("in range"))),
+    ("opt-tree", || Box::new(opt_tree())),
+    ("talon", || Box::new(talon())),
     ("tetris", || Box::new(Tetris::new(TetrisParams { k: 2, seqs_min: 3 }))),
     ("dcut", || Box::new(DCut::new(DCutParams { cost: cost() }))),
-    ("ema", || {
-        let ladders = vec![(1, vec![1, 2, 3]), (3, vec![0, 2])];
-        Box::new(Ema::new(EmaParams { ladders }).expect("they ascend"))
-    }),
+    ("ema", || Box::new(ema())),
     ("goodput, isolated", || Box::new(IsolatedSolver::new(Box::new(goodput()), SOON))),
 ];
 
 fn sparse() -> Sparse {
     let thresholds = vec![Threshold { depth: 1, tau: 0.4 }, Threshold { depth: 3, tau: 0.2 }];
     Sparse::new(SparseParams { thresholds }).expect("in range")
+}
+
+fn opt_tree() -> OptTree {
+    OptTree::new(OptTreeParams { n: 7, delta: 0.1 }).expect("in range")
+}
+
+fn talon() -> Talon {
+    Talon::new(TalonParams { n: 7, mu: 0.1 }).expect("in range")
+}
+
+fn ema() -> Ema {
+    let ladders = vec![(1, vec![1, 2, 3]), (3, vec![0, 2])];
+    Ema::new(EmaParams { ladders }).expect("they ascend")
 }
 
 /// Draft passes that pay while few sequences draft.
