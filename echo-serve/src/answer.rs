@@ -44,7 +44,12 @@ impl Answers {
             let message = format!("no answer could begin within {} s", deadline.as_secs_f32());
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
         };
-        answers.first = Some(first?);
+        let first = first?;
+        // What fails before it began is told by the status, to streams too.
+        if let Event::Finished { reason, .. } = &first.1 {
+            ended(reason)?;
+        }
+        answers.first = Some(first);
         Ok(answers)
     }
 
@@ -173,7 +178,7 @@ impl Answer {
         Answer { text, said, is_mute: body.echoes_only(), ..Answer::default() }
     }
 
-    /// Takes an event in; returns whether it was the last. A failure is an error, never a finish.
+    /// Takes an event in; returns whether it was the last.
     pub(crate) fn push(&mut self, event: Event) -> Result<bool, ApiError> {
         match event {
             Event::Token { .. } if self.is_mute => Ok(false),
@@ -193,25 +198,24 @@ impl Answer {
                 } else {
                     self.text.push_str(&text);
                 }
-                self.finish = Some(match reason {
-                    FinishReason::Stop => "stop",
-                    FinishReason::Length => "length",
-                    FinishReason::Cancelled => {
-                        return Err(ApiError::internal("the answer was cancelled"));
-                    }
-                    FinishReason::Faulty => {
-                        return Err(ApiError::internal("the model gave no number"));
-                    }
-                    FinishReason::NoMemory => return Err(RejectReason::NoMemory.into()),
-                    FinishReason::Crashed => {
-                        return Err(ApiError::internal("the engine failed"));
-                    }
-                    FinishReason::Device(error) => {
-                        return Err(ApiError::internal(format!("the answer was cut: {error}")));
-                    }
-                });
+                self.finish = Some(ended(&reason)?);
                 Ok(true)
             }
+        }
+    }
+}
+
+/// What OpenAI calls such an end. A failure is an error, never an end.
+fn ended(reason: &FinishReason) -> Result<&'static str, ApiError> {
+    match reason {
+        FinishReason::Stop => Ok("stop"),
+        FinishReason::Length => Ok("length"),
+        FinishReason::Cancelled => Err(ApiError::internal("the answer was cancelled")),
+        FinishReason::Faulty => Err(ApiError::internal("the model gave no number")),
+        FinishReason::NoMemory => Err(RejectReason::NoMemory.into()),
+        FinishReason::Crashed => Err(ApiError::internal("the engine failed")),
+        FinishReason::Device(error) => {
+            Err(ApiError::internal(format!("the answer was cut: {error}")))
         }
     }
 }

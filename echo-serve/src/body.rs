@@ -43,9 +43,23 @@ pub(crate) async fn read<T: DeserializeOwned>(body: Body, app: &App) -> Result<T
         let message = format!("lists and objects lie more than {DEPTH_MAX} deep in the body");
         return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        ApiError::new(StatusCode::BAD_REQUEST, format!("the body is not as it must be: {error}"))
-    })
+    parse(&bytes)
+}
+
+/// The value of a JSON text. What is wrong with a field is told with its name.
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(json);
+    let told = |error: &serde_json::Error| format!("the body is not as it must be: {error}");
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.inner());
+        // The root has no name, and of what is no JSON no field is at fault.
+        if error.is_data() && path != "." {
+            return ApiError::bad(path.clone(), format!("{path}: {error}"));
+        }
+        ApiError::new(StatusCode::BAD_REQUEST, told(error))
+    })?;
+    json.end().map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, told(&error)))?;
+    Ok(value)
 }
 
 /// How deep the lists and objects of a JSON text lie, as far as it is one.

@@ -5,9 +5,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use echo_runtime::RejectReason;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Seconds after which a client that was turned away may try again.
 const RETRY_AFTER_S: &str = "1";
+/// What the engine calls by another name than bodies do.
+const FIELDS: [(&str, &str); 4] = [
+    ("stop tokens", "stop_token_ids"),
+    ("stop strings", "stop"),
+    ("prompt_logprobs", "logprobs"),
+    ("draft_weight", "speculative_weight"),
+];
 
 /// A refusal, for the client to read.
 #[derive(Debug)]
@@ -15,7 +23,7 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
     /// The field at fault.
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Cow<'static, str>>,
 }
 
 impl ApiError {
@@ -24,9 +32,9 @@ impl ApiError {
     }
 
     /// The body is wrong at `param`.
-    pub(crate) fn bad(param: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn bad(param: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        ApiError { status, message: message.into(), param: Some(param) }
+        ApiError { status, message: message.into(), param: Some(param.into()) }
     }
 
     /// The engine is gone or gave the request up.
@@ -58,7 +66,10 @@ impl From<RejectReason> for ApiError {
             RejectReason::EmptyPrompt
             | RejectReason::PromptTooLong { .. }
             | RejectReason::UnknownToken { .. } => ApiError::bad("prompt", message),
-            RejectReason::BadParameter(_) => ApiError::new(StatusCode::BAD_REQUEST, message),
+            RejectReason::BadParameter { name, .. } => {
+                let field = FIELDS.iter().find(|(own, _)| *own == name);
+                ApiError::bad(field.map_or(name, |(_, field)| field), message)
+            }
             RejectReason::QueueFull { .. } => ApiError::new(StatusCode::TOO_MANY_REQUESTS, message),
             RejectReason::NoMemory | RejectReason::Closed => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)

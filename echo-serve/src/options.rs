@@ -1,7 +1,7 @@
 //! The limits of a server, with defaults that hold on an open port.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How a server behaves towards its clients.
@@ -83,6 +83,16 @@ impl ServeOptions {
         }
     }
 
+    /// The same, with the address that a listener has among its names.
+    pub(crate) fn called_by(&self, address: Option<SocketAddr>) -> Self {
+        let name = address.map(|address| match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+        let hosts = self.hosts.iter().cloned().chain(name).collect();
+        ServeOptions { hosts, ..self.clone() }
+    }
+
     /// Refuses to listen on `address` unprotected.
     pub fn check(&self, address: SocketAddr) -> Result<(), OptionsError> {
         if self.api_keys.iter().any(String::is_empty) {
@@ -109,3 +119,18 @@ impl fmt::Display for OptionsError {
 }
 
 impl std::error::Error for OptionsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_answers_to_the_address_it_prints() {
+        let mut options = ServeOptions::new("x");
+        options.hosts.push("named".to_owned());
+        for (address, name) in [("127.0.1.1:80", "127.0.1.1"), ("[fd00::1]:80", "[fd00::1]")] {
+            let address = address.parse().expect("an address");
+            assert_eq!(options.called_by(Some(address)).hosts, ["named", name]);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use echo_core::{Sampling, Token};
 use echo_model::template::Message;
 use echo_runtime::{RejectReason, Request, Stops};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Bytes of text per token of the context at which a prompt is refused before it is tokenised.
 const PROMPT_BYTES_PER_TOKEN: usize = 16;
@@ -46,7 +46,8 @@ pub(crate) fn requests(
     // Before `n` copies are made of it.
     let context_max = app.handle.limits().context_max.min(app.handle.limits().kv_slots);
     if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= context_max) {
-        return Err(RejectReason::PromptTooLong { tokens: prompt.len(), context_max }.into());
+        let error = RejectReason::PromptTooLong { tokens: prompt.len(), context_max };
+        return Err(ApiError::bad(if chat { "messages" } else { "prompt" }, error.to_string()));
     }
     let mut requests = Vec::with_capacity(prompts.len() * n);
     for prompt in prompts {
@@ -73,16 +74,28 @@ fn check_served(app: Setting<'_>, body: &Generate, chat: bool) -> Result<(), Api
     if let Some(model) = body.model.as_ref().filter(|model| **model != app.options.model) {
         let message = format!("the model {model:?} is not here; this is {:?}", app.options.model);
         return Err(ApiError {
-            param: Some("model"),
+            param: Some("model".into()),
             ..ApiError::new(StatusCode::NOT_FOUND, message)
         });
     }
     let format = body.response_format.as_ref();
+    let is_there = |value: &Option<Value>| {
+        let nothing = [json!(""), json!([]), json!({})];
+        value.as_ref().is_some_and(|value| !nothing.contains(value))
+    };
     let asked = [
         ("echo", chat && body.echo == Some(true)),
         ("suffix", body.suffix.is_some()),
         ("best_of", body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1))),
-        ("tools", body.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
+        ("tools", is_there(&body.tools)),
+        ("functions", is_there(&body.functions)),
+        ("guided_json", is_there(&body.guided_json)),
+        ("guided_regex", is_there(&body.guided_regex)),
+        ("guided_choice", is_there(&body.guided_choice)),
+        ("guided_grammar", is_there(&body.guided_grammar)),
+        ("structured_outputs", is_there(&body.structured_outputs)),
+        ("grammar", is_there(&body.grammar)),
+        ("json_schema", is_there(&body.json_schema)),
         ("response_format", format.is_some_and(|format| format.kind.as_deref() != Some("text"))),
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
@@ -123,8 +136,18 @@ fn sampling(app: Setting<'_>, body: &Generate, chat: bool) -> Result<Sampling, A
         frequency_penalty: body.frequency_penalty.unwrap_or(usual.frequency_penalty),
         logit_bias,
         seed: body.seed.map_or_else(id::random, |seed| seed as u64),
-        logprobs: logprobs(body, chat)?,
+        logprobs: logprobs(body, chat)?.map(|n| listed(app, n, chat)).transpose()?,
     })
+}
+
+/// So many alternatives, if they are not too many.
+fn listed(app: Setting<'_>, n: u32, chat: bool) -> Result<u32, ApiError> {
+    let (name, max) =
+        (if chat { "top_logprobs" } else { "logprobs" }, app.handle.limits().logprobs_max);
+    if n as usize > max {
+        return Err(ApiError::bad(name, format!("{name} is {n}, at most {max}")));
+    }
+    Ok(n)
 }
 
 fn logprobs(body: &Generate, chat: bool) -> Result<Option<u32>, ApiError> {
@@ -151,24 +174,33 @@ fn stops(app: Setting<'_>, body: &Generate, chat: bool) -> Result<Stops, ApiErro
         let message = format!("stop holds {n_stops} texts, at most {stops_max}");
         return Err(ApiError::bad("stop", message));
     }
-    let usual = if chat { None } else { Some(COMPLETION_TOKENS) };
-    let wanted = body.max_completion_tokens.or(body.max_tokens);
-    let tokens_max = app.options.tokens_max;
-    if let (Some(wanted), Some(max)) = (wanted, tokens_max)
-        && wanted > max
-    {
-        let message = format!("max_tokens is {wanted}, at most {max}");
-        return Err(ApiError::bad("max_tokens", message));
-    }
     Ok(Stops {
-        // Whoever wants only the prompt back still has it read to its end.
-        max_tokens: wanted.map(|n| if body.echoes_only() { 1 } else { n }).or(usual).or(tokens_max),
+        max_tokens: max_tokens(app, body, chat)?,
         min_tokens: body.min_tokens.unwrap_or(0),
         tokens: body.stop_token_ids.clone().unwrap_or_default(),
         strings,
         include_stop: body.include_stop_str_in_output == Some(true),
         ignore_eos: body.ignore_eos == Some(true),
     })
+}
+
+/// Tokens of an answer at most.
+fn max_tokens(app: Setting<'_>, body: &Generate, chat: bool) -> Result<Option<usize>, ApiError> {
+    let (name, wanted) = match body.max_completion_tokens {
+        Some(wanted) => ("max_completion_tokens", Some(wanted)),
+        None => ("max_tokens", body.max_tokens),
+    };
+    let tokens_max = app.options.tokens_max;
+    let most = tokens_max.unwrap_or(usize::MAX);
+    match wanted {
+        // Whoever wants only the prompt back still has it read to its end.
+        Some(_) if body.echoes_only() => Ok(Some(1)),
+        Some(0) => Err(ApiError::bad(name, format!("{name} is 0, must be at least 1"))),
+        Some(n) if n > most => Err(ApiError::bad(name, format!("{name} is {n}, at most {most}"))),
+        Some(n) => Ok(Some(n)),
+        None if chat => Ok(tokens_max),
+        None => Ok(Some(COMPLETION_TOKENS.min(most))),
+    }
 }
 
 /// The tokens of a text or of a chat.
@@ -194,7 +226,8 @@ fn chat_prompt(app: Setting<'_>, turns: &[Turn]) -> Result<Vec<Token>, ApiError>
         return Err(ApiError::bad("messages", "messages must hold at least one message"));
     }
     let messages = turns.iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    check_size(app, "messages", messages.iter().map(|message| message.content.len()).sum())?;
+    let bytes = messages.iter().map(|message| message.role.len() + message.content.len());
+    check_size(app, "messages", bytes.sum())?;
     app.codec.encode_chat(&messages).map_err(|why| ApiError::bad("messages", why))
 }
 

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -56,17 +57,21 @@ pub async fn serve(
     phase: watch::Receiver<Phase>,
 ) {
     let Listeners { main, watch } = listeners.into();
-    let options = Arc::new(options);
+    let options = Arc::new(options.called_by(main.local_addr().ok()));
     let (ending, seen) = watch::channel(Ending::NotYet);
     let places = handle.limits().seqs_max + handle.queue_max();
+    // A key that is given twice is one client's.
+    let mut known = BTreeSet::new();
+    let digests = options.api_keys.iter().map(|key| auth::digest(key.as_bytes()));
+    let keys: Arc<[_]> = digests.filter(|digest| known.insert(*digest)).collect();
     let app = App {
         metrics: Arc::new(Metrics::new(&handle, &options.model)),
         live: Live::new(&handle, options.profile.clone()),
         since: id::now_s(),
         handle,
         codec,
-        keys: options.api_keys.iter().map(|key| auth::digest(key.as_bytes())).collect(),
-        clients: Arc::new(Clients::new(options.api_keys.len(), places)),
+        clients: Arc::new(Clients::new(keys.len(), places)),
+        keys,
         parsers: Arc::new(Parsers::new(options.queue_deadline)),
         scores: Arc::new(Scores::new(options.scores_max)),
         options,
@@ -107,7 +112,7 @@ async fn show(listener: Option<&TcpListener>, app: &App, graceful: &GracefulShut
     let options = ServeOptions {
         insecure: !is_own,
         connections_max: WATCHERS_MAX,
-        ..ServeOptions::clone(&app.options)
+        ..app.options.called_by(listener.local_addr().ok())
     };
     let app = App { keys: Arc::new([]), options: Arc::new(options), ..app.clone() };
     take(listener, routes::watch(app.clone()), &app.options, graceful).await;

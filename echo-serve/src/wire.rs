@@ -2,7 +2,6 @@
 
 use echo_core::Token;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -51,7 +50,15 @@ pub(crate) struct Generate {
     // Known, but not served.
     pub(crate) suffix: Option<String>,
     pub(crate) best_of: Option<usize>,
-    pub(crate) tools: Option<Vec<IgnoredAny>>,
+    pub(crate) tools: Option<Value>,
+    pub(crate) functions: Option<Value>,
+    pub(crate) guided_json: Option<Value>,
+    pub(crate) guided_regex: Option<Value>,
+    pub(crate) guided_choice: Option<Value>,
+    pub(crate) guided_grammar: Option<Value>,
+    pub(crate) structured_outputs: Option<Value>,
+    pub(crate) grammar: Option<Value>,
+    pub(crate) json_schema: Option<Value>,
     pub(crate) response_format: Option<Format>,
 }
 
@@ -74,7 +81,10 @@ impl Generate {
 
 /// What is to be continued.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "must be a text, a list of texts, a list of tokens or a list of these"
+)]
 pub(crate) enum Prompt {
     Text(String),
     Tokens(Vec<Token>),
@@ -84,7 +94,7 @@ pub(crate) enum Prompt {
 
 /// One or several stop strings.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text or a list of texts")]
 pub(crate) enum Stop {
     One(String),
     Many(Vec<String>),
@@ -114,7 +124,7 @@ pub(crate) struct Turn {
 
 /// What is said in a turn.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text or a list of parts")]
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<Part>),

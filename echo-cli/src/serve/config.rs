@@ -85,7 +85,8 @@ fn read(path: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsStri
         let excludes = |one: &Arg, other: &Arg| {
             command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id())
         };
-        if let Some(arg) = command.get_arguments().find(called) {
+        let arg = command.get_arguments().find(called);
+        if let Some(arg) = arg {
             let mut others = command.get_arguments().filter(|other| is_given(other));
             if is_given(arg) || others.any(|o| excludes(o, arg) || excludes(arg, o)) {
                 continue;
@@ -95,10 +96,17 @@ fn read(path: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsStri
             Value::Array(items) => items.as_slice(),
             item => std::slice::from_ref(item),
         };
+        let is_switch = arg.is_some_and(|arg| !arg.get_action().takes_values());
+        if arg.is_none() {
+            // Told below, whatever its value.
+            flags.push(flag.into());
+            continue;
+        }
         for item in items {
             match item {
-                Value::Boolean(true) => flags.push(flag.clone().into()),
-                Value::Boolean(false) => {}
+                Value::Boolean(false) if is_switch => {}
+                // Of a flag that takes a value it is told that there is none.
+                Value::Boolean(_) => flags.push(flag.clone().into()),
                 Value::String(text) => flags.push(format!("{flag}={text}").into()),
                 Value::Integer(n) => flags.push(format!("{flag}={n}").into()),
                 Value::Float(x) => flags.push(format!("{flag}={x}").into()),

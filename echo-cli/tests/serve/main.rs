@@ -154,6 +154,10 @@ fn what_is_wrong_with_flags_and_files_is_named() {
     for (text, says) in [
         ("no-such-key = 1", "there is no key `no-such-key`"),
         ("prot = 1", "did you mean `port`?"),
+        // Switches that there are not are no less unknown where they are off.
+        ("prefix-cache = false", "there is no key `prefix-cache`"),
+        ("no-such-list = []", "there is no key `no-such-list`"),
+        ("metrics-address = false", "--metrics-address"),
         ("port = \"x\"", "--port"),
         ("port = 70000", "70000"),
         ("port = {a = 1}", "`port` must be a text"),

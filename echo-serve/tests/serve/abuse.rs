@@ -54,8 +54,8 @@ fn a_page_of_another_site_gets_nothing() {
     assert_eq!(ask("host: localhost\r\norigin: https://evil.example\r\n"), 403);
 }
 
-/// A body that must be refused, and the status it must be refused with.
-fn malformed(dice: &mut Dice) -> (&'static str, String, u16) {
+/// A route and a body that must be refused, and the field at fault if one is.
+fn malformed(dice: &mut Dice) -> (&'static str, String, Option<&'static str>) {
     let chat = dice.below(2) == 0;
     let (path, mut body) = if chat {
         ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "x"}]}))
@@ -116,14 +116,14 @@ fn malformed(dice: &mut Dice) -> (&'static str, String, u16) {
                 2 => format!("{{\"x\": {}", "[".repeat(65 + dice.below(9000))),
                 _ => text.replace("\"x\"", "\"\\ud800\""),
             };
-            return (path, body, 400);
+            return (path, body, None);
         }
     };
     body[field] = value;
     if field == "top_logprobs" {
         body["logprobs"] = json!(true);
     }
-    (path, body.to_string(), 400)
+    (path, body.to_string(), Some(field))
 }
 
 #[test]
@@ -133,12 +133,17 @@ fn malformed_requests_get_their_status_and_reach_no_engine() {
     let count = scaled(6_000, 60_000);
     let mut socket = server.connect();
     for nth in 0..count {
-        let (path, body, status) = malformed(&mut dice);
+        let (path, body, field) = malformed(&mut dice);
         let request = post(path, &body).replace("connection: close\r\n", "");
         socket.write_all(request.as_bytes()).expect("the server reads");
         let answer = one_answer(&mut socket);
-        assert_eq!(answer.status, status, "request {nth}: {body}\n{answer:?}");
-        assert!(answer.json()["error"]["message"].is_string(), "{answer:?}");
+        assert_eq!(answer.status, 400, "request {nth}: {body}\n{answer:?}");
+        let error = &answer.json()["error"];
+        let message = error["message"].as_str().expect("a sentence");
+        // Of a list or an object the part is named.
+        let named = error["param"].as_str().and_then(|param| param.split(['.', '[']).next());
+        assert!(field.is_none() || named == field, "request {nth}: {body}\n{answer:?}");
+        assert!(!message.contains("untagged"), "{message}");
     }
     let (totals, now) = (server.handle.totals(), server.handle.snapshot());
     assert_eq!((totals.steps, now.n_live, now.n_waiting), (0, 0, 0));

@@ -191,7 +191,14 @@ fn what_is_wrong_is_named() {
         (json!({"prompt": "x", "logit_bias": {"a": 1}}), "logit_bias"),
         (json!({"prompt": "x", "logit_bias": {"1": 101}}), "logit_bias"),
         (json!({"prompt": "x", "stop": ["a", "b", "c", "d", "e"]}), "stop"),
+        (json!({"prompt": "x", "stop_token_ids": [999]}), "stop_token_ids"),
+        (json!({"prompt": "x", "max_completion_tokens": 0}), "max_completion_tokens"),
+        (json!({"prompt": "x", "temperature": "hot"}), "temperature"),
+        (json!({"prompt": "x", "stop": [5]}), "stop"),
         (json!({"prompt": "x", "tools": [{}]}), "tools"),
+        (json!({"prompt": "x", "functions": [{}]}), "functions"),
+        (json!({"prompt": "x", "grammar": "root ::= x"}), "grammar"),
+        (json!({"prompt": "x", "guided_json": {"type": "object"}}), "guided_json"),
         (json!({"prompt": "x", "response_format": {"type": "json_object"}}), "response_format"),
         (json!({"prompt": "x", "response_format": {}}), "response_format"),
     ];
@@ -200,9 +207,19 @@ fn what_is_wrong_is_named() {
         let named = &answer.json()["error"]["param"];
         assert_eq!((answer.status, named), (400, &json!(param)), "{body}: {answer:?}");
     }
-    for body in [json!({"prompt": "x", "top_p": 2}), json!({"prompt": "x", "max_tokens": 0})] {
-        assert_eq!(server.complete(&body).status, 400, "{body}");
+    for (role, content, param) in [
+        ("user", "x".repeat(300), "messages"),
+        // What the template prints of a role is text as well.
+        (&*"x".repeat(5000), String::new(), "messages"),
+    ] {
+        let chat = json!({"messages": [{"role": role, "content": content}]});
+        let answer = server.post("/v1/chat/completions", &chat);
+        assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!(param)));
     }
+    let chat = json!({"messages": [{"role": "user", "content": 5}]});
+    let said = server.post("/v1/chat/completions", &chat).json()["error"]["message"].clone();
+    let said = said.as_str().expect("a sentence");
+    assert!(said.starts_with("messages[0].content: must be a text or a list of parts"), "{said}");
     assert_eq!(server.raw(post("/v1/completions", "{").as_bytes()).status, 400);
     assert_eq!(server.complete(&json!({"prompt": "x", "model": "y"})).status, 404);
     // A tokenizer or a template that panics fails its own request and no other.
@@ -212,6 +229,33 @@ fn what_is_wrong_is_named() {
     assert_eq!((server.handle.totals().steps, server.handle.snapshot().n_live), (0, 0));
     assert_eq!(server.complete(&json!({"prompt": "x"})).status, 200);
     assert_eq!(server.handle.totals().committed, 16);
+    let none = json!({"prompt": "x", "tools": [], "functions": null, "grammar": ""});
+    assert_eq!(server.complete(&none).status, 200);
+}
+
+#[test]
+fn the_longest_answer_is_so_for_those_that_name_no_length_too() {
+    let mut setup = Setup::usual();
+    setup.options.tokens_max = Some(5);
+    let server = Server::start(setup);
+    for body in
+        [json!({"prompt": "x", "ignore_eos": true}), json!({"prompt": "x", "max_tokens": 5})]
+    {
+        let usage = &server.complete(&body).json()["usage"];
+        assert_eq!(usage["completion_tokens"], 5, "{body}");
+    }
+    assert_eq!(server.complete(&json!({"prompt": "x", "max_tokens": 6})).status, 400);
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_one_clients() {
+    let mut setup = Setup { queue_max: 0, ..Setup::usual() };
+    setup.options.api_keys = vec!["key".to_owned(); 2];
+    let server = Server::start(setup);
+    let body = json!({"prompt": "x", "n": 4}).to_string();
+    let request = post("/v1/completions", &body);
+    let request = request.replace("host:", "authorization: Bearer key\r\nhost:");
+    assert_eq!(server.raw(request.as_bytes()).status, 200);
 }
 
 #[test]
@@ -279,8 +323,11 @@ fn an_engine_whose_device_is_gone_is_not_ready() {
     let server = server();
     assert_eq!(server.get("/ready").status, 200);
     server.pace.set(BROKEN);
-    let answer = server.complete(&json!({"prompt": "x"}));
-    assert!(answer.status >= 500, "{answer:?}");
+    // Nothing of a stream was sent yet, so that its status can say so.
+    for stream in [false, true] {
+        let answer = server.complete(&json!({"prompt": "x", "stream": stream}));
+        assert!(answer.status >= 500, "{answer:?}");
+    }
     let deadline = Instant::now() + Duration::from_secs(10);
     while server.get("/ready").status != 503 || server.get("/health").status != 503 {
         assert!(Instant::now() < deadline, "it says that it is well");

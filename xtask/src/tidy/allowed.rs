@@ -42,8 +42,8 @@ pub(super) const TEST_EDGES: &[(&str, &[&str])] = &[
     // The suite that every backend must pass lies beside the reference.
     ("echo-kernels-cuda", &["echo-kernels-cpu"]),
     ("echo-kernels-wgpu", &["echo-kernels-cpu"]),
-    // A forward is tested on the reference kernels, its rows packed from real trees.
-    ("echo-model", &["echo-kernels-cpu", "echo-tree"]),
+    // A forward is tested on the reference kernels.
+    ("echo-model", &["echo-kernels-cpu"]),
     // The server is tested on the simulated model, with a real policy.
     ("echo-serve", &["echo-gate", "echo-budget"]),
     // The engine is tested with every part in place.
@@ -82,7 +82,6 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-model", "memmap2", "model files are mapped, not read"),
     ("echo-model", "minijinja", "chat templates are Jinja"),
     ("echo-model", "minijinja-contrib", "chat templates use Python's string methods"),
-    ("echo-model", "parking_lot", "locks without poisoning"),
     ("echo-model", "safetensors", "the format of unquantised checkpoints"),
     ("echo-model", "serde", "config.json and tokenizer files"),
     ("echo-model", "serde_json", "config.json and tokenizer files"),
@@ -94,18 +93,17 @@ pub(super) const THIRD_PARTY: &[(&str, &str, &str)] = &[
     ("echo-budget", "serde", "the cost table's file and recorded traces"),
     ("echo-budget", "serde_json", "the cost table's file and recorded traces"),
     ("echo-budget", "thiserror", "typed errors for a bad table"),
-    ("echo-tree", "thiserror", "typed errors for a bad drawing"),
     ("echo-runtime", "crossbeam", "channels between the engine and its callers"),
     ("echo-runtime", "parking_lot", "locks without poisoning"),
     ("echo-runtime", "loom", "every order of a few steps, under its own cfg"),
     ("echo-runtime", "shuttle", "random orders of many steps, under its own cfg"),
     ("echo-interleave", "loom", "every order of a few steps, under its own cfg"),
     ("echo-interleave", "shuttle", "random orders of many steps, under its own cfg"),
-    ("echo-runtime", "thiserror", "typed errors for bad requests"),
     ("echo-serve", "axum", "routes and responses over HTTP"),
     ("echo-serve", "base64", "a browser sends the key as a password"),
     ("echo-serve", "http-body-util", "a body that is cut at its limit"),
     ("echo-serve", "hyper-util", "connections with deadlines that the server sets itself"),
+    ("echo-serve", "serde_path_to_error", "a body that is wrong is told with the field at fault"),
     ("echo-serve", "metrics", "counters and histograms that the engine's thread adds to"),
     ("echo-serve", "metrics-exporter-prometheus", "the page of metrics"),
     ("echo-serve", "serde", "bodies of requests"),
