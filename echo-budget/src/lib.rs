@@ -23,8 +23,8 @@
 //! that the best nodes are closed under parent by themselves. Ties go to the lowest node index. No
 //! solver allocates once it has seen a tree of that size.
 //!
-//! It deliberately knows no gate, no device and no clock: a [`CostTable`] is made of times that
-//! somebody else took.
+//! It deliberately knows none of `echo-gate`'s gates, no device and no clock: a [`CostTable`] is
+//! made of times that somebody else took.
 //!
 //! Reading order: [`cost`], [`times`], [`survival`], `ranking`, [`uniform`], [`topn`], [`width`],
 //! [`echo`], [`goodput`], [`exact`]; the rivals [`opt_tree`], [`talon`], [`tetris`], [`dcut`],

@@ -1,10 +1,11 @@
 //! Kernels on the CPU: the slow reference of each operation, fast forms of them, and the
 //! conformance suite that every backend runs.
 //!
-//! [`CpuKernels`] is a device whose memory is the host's heap. It runs either the references, which
-//! define what an operation means, or the fast forms, which are held to them by
-//! [`conformance`]. On either path an output row's bits depend on that row's own inputs alone: not
-//! on the number of rows, their order, the slots, the trees or the number of threads.
+//! [`CpuKernels`] is a device whose memory is the host's, in large pages where the system has them.
+//! It runs either the references, which define what an operation means, or the fast forms, which
+//! are held to them by [`conformance`]. On either path an output row's bits depend on that row's
+//! own inputs alone: not on the number of rows, their order, the slots, the trees or the number of
+//! threads.
 //!
 //! This crate knows no request, no policy, no file and no model.
 //!

@@ -28,6 +28,17 @@ pub enum ModelError {
         /// Why it is not a model.
         why: String,
     },
+    /// No folder of a draft head.
+    #[error(
+        "{path}: {why}; give the folder of an EAGLE-3 head, with config.json and model.safetensors",
+        path = .path.display()
+    )]
+    NotAHead {
+        /// What was opened.
+        path: PathBuf,
+        /// Why it is none.
+        why: String,
+    },
     /// A GGUF file that breaks its format.
     #[error("{path}: {source}; download the file again or convert it anew", path = .path.display())]
     Gguf {

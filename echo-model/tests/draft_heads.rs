@@ -37,6 +37,12 @@ fn changed(
     Head::open(folder).map_err(|error| error.to_string())
 }
 
+fn rename_the_layer(tensors: &mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>) {
+    for (name, ..) in tensors {
+        *name = name.replace("midlayer.", "layers.0.");
+    }
+}
+
 fn refusal(
     config: impl FnOnce(&mut Value),
     tensors: impl FnOnce(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>),
@@ -57,7 +63,7 @@ fn wrong_files_are_refused_by_name() {
     assert!(refusal(same_config, drop("d2t")).contains("`d2t` is missing"));
     let missing = refusal(same_config, drop("midlayer.self_attn.o_proj.weight"));
     assert!(missing.contains("midlayer.self_attn.o_proj.weight"), "{missing}");
-    let layers = refusal(|json| json["num_hidden_layers"] = json!(2), |_| ());
+    let layers = refusal(|json| json["num_hidden_layers"] = json!(2), rename_the_layer);
     assert!(layers.contains("num_hidden_layers") && layers.contains("one layer"), "{layers}");
     let hidden = refusal(|json| json["hidden_size"] = json!(44), |_| ());
     assert!(hidden.contains("44"), "{hidden}");
@@ -155,14 +161,29 @@ fn a_head_of_another_target_is_refused_with_the_remedy() {
 #[test]
 fn both_names_of_the_layer_are_known() {
     let folder = tempfile::tempdir().expect("a folder");
-    let head = changed(
-        folder.path(),
-        |_| (),
-        |all| {
-            for (name, ..) in all {
-                *name = name.replace("midlayer.", "layers.0.");
-            }
-        },
-    );
+    let head = changed(folder.path(), |_| (), rename_the_layer);
     assert!(head.is_ok(), "{:?}", head.err());
+}
+
+/// Some are published with the target's count of layers.
+#[test]
+fn a_layer_of_its_own_name_is_one_whatever_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let head = changed(folder.path(), |json| json["num_hidden_layers"] = json!(36), |_| ());
+    assert_eq!(head.map(|head| head.config().n_layers), Ok(1));
+}
+
+#[test]
+fn what_is_no_folder_of_a_head_is_told_what_one_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = || Head::open(folder.path()).expect_err("no head").to_string();
+    assert!(
+        said().contains("has no config.json; give the folder of an EAGLE-3 head"),
+        "{}",
+        said()
+    );
+    for name in ["config.json", "pytorch_model.bin"] {
+        std::fs::write(folder.path().join(name), "{}").expect("a writable folder");
+    }
+    assert!(said().contains("safetensors.torch.save_file"), "{}", said());
 }

@@ -210,7 +210,10 @@ fn bad_requests_are_refused_by_name_and_disturb_nobody() {
             stops(Stops { max_tokens: Some(2), min_tokens: 3, ..Stops::default() }),
             "min_tokens is 3, above max_tokens",
         ),
-        (stops(Stops { strings: vec![String::new()], ..Stops::default() }), "stop strings must have"),
+        (
+            stops(Stops { strings: vec![String::new()], ..Stops::default() }),
+            "stop strings must have",
+        ),
         (stops(Stops { strings: vec!["x".into(); 17], ..Stops::default() }), "stop strings are 17"),
         (stops(Stops { tokens: vec![99], ..Stops::default() }), "stop tokens name token 99"),
         (stops(Stops { tokens: vec![1; 65], ..Stops::default() }), "stop tokens are 65"),

@@ -11,6 +11,11 @@ use crate::gguf::{Fault, Gguf, GgufError};
 impl ModelConfig {
     /// Reads the keys of `general.architecture`'s own name space.
     pub(crate) fn from_gguf(path: &Path, gguf: &Gguf) -> Result<Self, ModelError> {
+        if keyed(path, gguf.count("split.count"))?.is_some_and(|parts| parts > 1) {
+            let why = "is above 1: this is a part of a file; join them with llama.cpp's \
+                       `llama-gguf-split --merge`";
+            return Err(ModelError::config(path, "split.count", why));
+        }
         let keys = Keys {
             path,
             gguf,
@@ -122,14 +127,16 @@ impl Keys<'_> {
 
     fn rope_scaling(&self) -> Result<RopeScaling, ModelError> {
         let key = self.key("rope.scaling.type");
-        let scaling = keyed(self.path, self.gguf.string(&key))?.unwrap_or("none");
-        let divisors = self.divisors()?;
-        match (scaling, divisors) {
+        let named = keyed(self.path, self.gguf.string(&key))?;
+        // Files of before there were types have a factor alone, and the oldest by another name.
+        let factor = self.number("rope.scaling.factor")?.or(self.number("rope.scale_linear")?);
+        let is_scaled = factor.is_some_and(|factor| factor != 0.0 && factor != 1.0);
+        let scaling = named.unwrap_or(if is_scaled { "linear" } else { "none" });
+        match (scaling, self.divisors()?) {
             ("none", None) => Ok(RopeScaling::None),
             ("none", Some(divisors)) => Ok(RopeScaling::Divisors { divisors }),
             ("linear", None) => Ok(RopeScaling::Linear {
-                factor: self
-                    .number("rope.scaling.factor")?
+                factor: factor
                     .ok_or_else(|| missing(self.path, &self.key("rope.scaling.factor")))?,
             }),
             (other, _) => Err(ModelError::config(

@@ -313,6 +313,10 @@ fn align(ranked: &mut [(Token, f32)], temperature: f32, seed: u64, position: u32
     }
     ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let best = ranked.first().map_or(0.0, |first| first.1);
+    // Of logits that are no numbers none is likelier than another.
+    if best == f32::NEG_INFINITY {
+        return;
+    }
     let sum: f32 = ranked.iter().map(|(_, score)| (score - best).exp()).sum();
     for (_, score) in ranked {
         *score -= best + sum.ln();

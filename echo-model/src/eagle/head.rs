@@ -31,6 +31,18 @@ pub struct Head {
 impl Head {
     /// Opens and checks the folder at `path`.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let has = |name: &str| path.join(name).exists();
+        let refuse =
+            |why: &str| Err(ModelError::NotAHead { path: path.to_owned(), why: why.into() });
+        if !has("config.json") {
+            return refuse("has no config.json");
+        }
+        if has("pytorch_model.bin") && !has("model.safetensors") {
+            return refuse(
+                "has its tensors in pytorch_model.bin, which is not read; load that with torch and \
+                 write it with safetensors.torch.save_file",
+            );
+        }
         Self::new(Folder::open(path)?)
     }
 
@@ -44,11 +56,7 @@ impl Head {
         let file = path.join("config.json");
         let json = folder.config_json();
         let layer = json.get("transformer_layer_config").unwrap_or(json);
-        let config = ModelConfig::from_json(&file, layer)?;
-        if config.n_layers != 1 {
-            let why = format!("is {}; an EAGLE-3 head has one layer", config.n_layers);
-            return Err(ModelError::config(&file, "num_hidden_layers", why));
-        }
+        let mut config = ModelConfig::from_json(&file, layer)?;
         let layers = tapped_layers(&file, json)?;
         let name = "norm_before_residual";
         let adds_to_norm = match &json[name] {
@@ -64,6 +72,12 @@ impl Head {
             path,
             tensor: "midlayer.self_attn.q_proj.weight".into(),
         })?;
+        // Where the one layer is named so, some publish the target's count beside it.
+        if layer_name != "midlayer" && config.n_layers != 1 {
+            let why = format!("is {}; an EAGLE-3 head has one layer", config.n_layers);
+            return Err(ModelError::config(&file, "num_hidden_layers", why));
+        }
+        config.n_layers = 1;
         let tokens = Vec::new();
         let mut head = Head { folder, config, layers, adds_to_norm, layer_name, tokens };
         head.tokens = head.draft_tokens()?;

@@ -111,6 +111,7 @@ fn configurations_that_make_no_sense_are_refused() {
     refused(&file().set("llama.vocab_size", u32(7)), &["lists 6 tokens"]);
     refused(&file().set("llama.rope.dimension_count", u32(2)), &["rope.dimension_count", "4"]);
     refused(&file().set("llama.rope.scaling.type", string(b"yarn")), &["`yarn`", "linear"]);
+    refused(&file().set("split.count", u32(2)), &["split.count", "llama-gguf-split --merge"]);
     refused(&file().set("llama.rope.freq_base", f32(f32::NAN)), &["rotary base"]);
     refused(&file().set("llama.expert_count", u32(8)), &["llama.expert_count", "not supported"]);
     refused(&file().set("llama.attention.sliding_window", u32(32)), &["sliding_window"]);
@@ -135,6 +136,18 @@ fn tensors_that_do_not_fit_are_refused() {
     refused(&bias, &["`blk.0.attn_q.bias`", "no place"]);
     let fewer = tiny_llama().set("tokenizer.ggml.tokens", strings(&["a", "b"]));
     refused(&fewer, &["`token_embd.weight` is (6, 8)", "(2, 8)"]);
+}
+
+#[test]
+fn a_factor_without_a_type_stretches_positions() {
+    for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+        let scaling = |factor: f32| {
+            let file = written(&tiny_llama().set(key, f32(factor)));
+            Checkpoint::open(file.path()).unwrap().config().rope_scaling.clone()
+        };
+        assert_eq!(scaling(8.0), RopeScaling::Linear { factor: 8.0 }, "{key}");
+        assert_eq!((scaling(0.0), scaling(1.0)), (RopeScaling::None, RopeScaling::None), "{key}");
+    }
 }
 
 #[test]
