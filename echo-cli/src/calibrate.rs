@@ -67,17 +67,20 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
     let limits = args.engine.limits(SEQS, loaded.checkpoint.config().context);
     limits.check()?;
     let drafter = args.engine.drafter.as_str();
-    let (proposals, sampled) = match halves(drafter, &loaded)? {
-        Some(halves) => {
-            let learn = |temperature| proposals(args, &loaded, limits, &halves, temperature);
-            (Some(learn(0.0)?), Some(learn(1.0)?))
-        }
-        None => (None, None),
-    };
-    let maps = Maps { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
-    let team = Team::uncalibrated(&loaded, &limits, drafter, maps)?;
+    let halves = halves(drafter, &loaded)?;
+    let names = halves.as_ref().map(|halves| halves.each_ref().map(String::as_str));
+    // Loaded once: devices free nothing.
+    let loads = names.as_ref().map_or(std::slice::from_ref(&drafter), |names| names);
+    let mut team = Team::uncalibrated(&loaded, &limits, loads.iter().copied())?;
+    let (mut proposals, mut sampled) = (None, None);
+    if let Some(names) = names {
+        let mut learn = |temperature| worths(args, &loaded, limits, &mut team, names, temperature);
+        (proposals, sampled) = (Some(learn(0.0)?), Some(learn(1.0)?));
+        let maps = Maps { greedy: proposals.as_ref(), sampled: sampled.as_ref() };
+        team.join(drafter, names, &limits, maps);
+    }
     let requests = requests(args, &loaded, args.temperature)?;
-    let (grader, paths) = grade(&loaded, limits, &requests, team, drafter)?;
+    let (grader, paths) = grade(&loaded, limits, &requests, &mut team, drafter)?;
     let params = CalibrateParams { price: args.price, ..CalibrateParams::usual() };
     let calibration = calibrate(&grader.levels(), params)?;
     print(&calibration);
@@ -104,16 +107,16 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<()> {
 }
 
 /// What the proposals of both halves of a drafter are worth to requests of this temperature.
-fn proposals(
+fn worths(
     args: &CalibrateArgs,
     loaded: &Loaded,
     limits: Limits,
-    [head, look_up]: &[String; 2],
+    team: &mut Team,
+    [head, look_up]: [&str; 2],
     temperature: f32,
 ) -> Result<Proposals> {
     let requests = requests(args, loaded, temperature)?;
-    let worth = |name: &str| -> Result<Isotonic> {
-        let team = Team::uncalibrated(loaded, &limits, name, Maps::default())?;
+    let mut worth = |name: &str| -> Result<Isotonic> {
         let (_, paths) = grade(loaded, limits, &requests, team, name)?;
         paths.proposals().with_context(|| format!("the drafter `{name}` proposed nothing"))
     };
@@ -139,11 +142,10 @@ fn grade(
     loaded: &Loaded,
     limits: Limits,
     requests: &[Request],
-    mut team: Team,
-    drafter: &str,
+    team: &mut Team,
+    name: &str,
 ) -> Result<(Grader, PathGrader)> {
-    let message = format!("grading {drafter}");
-    let (target, drafter) = team.lend(drafter);
+    let (target, drafter) = team.lend(name);
     let parts = Parts {
         target,
         drafter,
@@ -157,7 +159,7 @@ fn grade(
         ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} answers {elapsed}")
             .expect("the template is right"),
     );
-    bar.set_message(message);
+    bar.set_message(format!("grading {name}"));
     for request in requests {
         engine.submit(request.clone())?;
     }
@@ -177,6 +179,7 @@ fn grade(
         }
     }
     bar.finish_and_clear();
+    team.take_back(name, engine.into_parts());
     Ok((grader, paths))
 }
 

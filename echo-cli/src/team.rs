@@ -50,11 +50,29 @@ impl Team {
         limits: &Limits,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Team> {
+        Team::with(loaded, limits, names, |name| heads::calibration(name, loaded))
+    }
+
+    /// The same with drafters whose proposals are taken at their word.
+    pub(crate) fn uncalibrated<'a>(
+        loaded: &Loaded,
+        limits: &Limits,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Team> {
+        Team::with(loaded, limits, names, |_| Ok(None))
+    }
+
+    fn with<'a>(
+        loaded: &Loaded,
+        limits: &Limits,
+        names: impl IntoIterator<Item = &'a str>,
+        calibration: impl Fn(&str) -> Result<Option<CalibrationFile>>,
+    ) -> Result<Team> {
         let mut target = loaded.llama(limits)?;
         let mut drafters = BTreeMap::new();
         for name in names {
             if !drafters.contains_key(name) {
-                let calibration = heads::calibration(name, loaded)?;
+                let calibration = calibration(name)?;
                 let maps = calibration.as_ref().map(Maps::of).unwrap_or_default();
                 let drafter = Some(drafter(name, loaded, &mut target, limits, maps)?);
                 drafters.insert(name.to_owned(), Member { drafter, calibration });
@@ -65,20 +83,20 @@ impl Team {
         Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
     }
 
-    /// Loads the target and one drafter, whose proposals are worth what the maps say.
-    pub(crate) fn uncalibrated(
-        loaded: &Loaded,
-        limits: &Limits,
+    /// Joins two drafters to the one called `name`; their proposals are worth what the maps say.
+    pub(crate) fn join(
+        &mut self,
         name: &str,
+        [head, look_up]: [&str; 2],
+        limits: &Limits,
         maps: Maps<'_>,
-    ) -> Result<Team> {
-        let mut target = loaded.llama(limits)?;
-        let drafter = Some(drafter(name, loaded, &mut target, limits, maps)?);
-        let member = Member { drafter, calibration: None };
-        let drafters = BTreeMap::from([(name.to_owned(), member)]);
-        let fingerprint = loaded.fingerprint.clone();
-        let tiers = loaded.tiers();
-        Ok(Team { target: Some(Box::new(target)), drafters, fingerprint, tiers })
+    ) {
+        let mut take = |name: &str| {
+            let drafter = self.drafters.remove(name).and_then(|member| member.drafter);
+            drafter.expect("the drafter was loaded and no engine has it")
+        };
+        let drafter = Some(hybrid([take(head), take(look_up)], limits, maps));
+        self.drafters.insert(name.to_owned(), Member { drafter, calibration: None });
     }
 
     /// The target, while no engine has it.
@@ -139,7 +157,10 @@ impl Team {
     pub(crate) fn rehearse(&mut self, name: &str, limits: &Limits) -> Result<()> {
         let (target, drafter) = self.pair(name)?;
         profile(target, limits, &[1], &[1], 1)?;
-        profile_draft(target, drafter, limits, &[1], 1, Duration::ZERO)?;
+        let drafted = profile_draft(target, drafter, limits, &[1], 1, Duration::ZERO)?;
+        if drafted.is_empty() && limits.depth_max > 0 && name != "none" {
+            bail!("--context and --kv-slots are too small to draft; raise them, or --depth 0");
+        }
         Ok(())
     }
 
@@ -189,9 +210,18 @@ fn drafter(
     if name == "eagle" {
         return Ok(Box::new(eagle));
     }
-    let head = calibrated(Box::new(eagle), maps.of_half(|known| &known.head));
-    let look_up = calibrated(ngram(), maps.of_half(|known| &known.look_up));
-    Ok(Box::new(HybridDrafter::new(head, look_up, limits)))
+    Ok(hybrid([Box::new(eagle), ngram()], limits, maps))
+}
+
+/// A head and a look-up in one.
+fn hybrid(
+    [head, look_up]: [Box<dyn Drafter>; 2],
+    limits: &Limits,
+    maps: Maps<'_>,
+) -> Box<dyn Drafter> {
+    let head = calibrated(head, maps.of_half(|known| &known.head));
+    let look_up = calibrated(look_up, maps.of_half(|known| &known.look_up));
+    Box::new(HybridDrafter::new(head, look_up, limits))
 }
 
 /// The two drafters that the one called `name` is made of, if it is.

@@ -16,7 +16,7 @@ use echo_core::{Limits, Sampling, Token};
 use echo_model::template::Message;
 use echo_runtime::{Engine, Options, Parts, Request, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,11 @@ pub(crate) fn measure(
     // Alone it is measured beside itself, which shows what the machine hides.
     let others = if others.is_empty() { &plan.rows[..] } else { others };
     let mut beside = Team::load(setting.loaded, &setting.limits, [plain.drafter.as_str()])?;
+    // What a device does once, it does before the first pair.
+    beside.rehearse(&plain.drafter, &setting.limits)?;
+    for drafter in others.iter().map(|row| &row.drafter).collect::<BTreeSet<_>>() {
+        team.rehearse(drafter, &setting.limits)?;
+    }
     let runs = plan.concurrency.len() * plan.repeat * others.len();
     let bar = ProgressBar::new(runs as u64).with_style(
         ProgressStyle::with_template("decoding {bar:30} {pos}/{len} runs {elapsed} {msg}")
@@ -69,9 +74,12 @@ pub(crate) fn measure(
         let new = pairs[0][0][1].tokens.iter().skip(reference.len()).cloned();
         reference.extend(new);
         let reference = &reference[..requests.len()];
-        let all: Vec<_> = pairs.iter().flatten().map(|[_, other]| [other, other]).collect();
-        decoded.push(Decoded::of(plain, concurrency, &all, reference));
-        for (row, pairs) in others.iter().zip(&pairs).filter(|(row, _)| row.name != plain.name) {
+        let is_alone = others[0].name == plain.name;
+        if !is_alone {
+            let all: Vec<_> = pairs.iter().flatten().map(|[_, other]| [other, other]).collect();
+            decoded.push(Decoded::of(plain, concurrency, &all, reference));
+        }
+        for (row, pairs) in others.iter().zip(&pairs) {
             let pairs: Vec<_> = pairs.iter().map(|[own, other]| [own, other]).collect();
             decoded.push(Decoded::of(row, concurrency, &pairs, reference));
         }
@@ -171,12 +179,12 @@ pub(super) fn outputs(
     concurrency: usize,
     team: &mut Team,
     requests: &[Request],
-) -> Result<Vec<Vec<Token>>> {
+) -> Result<Sample> {
     let mut runs = [begin(setting, row, concurrency, team, requests)?];
     finish(setting, &mut runs)?;
     let [(sample, parts)] = runs.map(Run::end);
     team.take_back(&row.drafter, parts);
-    Ok(sample.tokens)
+    Ok(sample)
 }
 
 /// An engine that decodes as `row` says, with room for `concurrency` live and `queue` waiting

@@ -7,7 +7,7 @@ use crate::known::Known;
 use crate::registry;
 use crate::setup;
 use crate::team::Team;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use echo_core::Limits;
 use echo_runtime::{Profile, profile_within};
 use serde::Serialize;
@@ -75,6 +75,14 @@ pub(crate) fn known(
     let verify: Vec<Profile> = curve.iter().map(of).collect();
     let mut all = BTreeMap::new();
     for row in rows.iter().filter(|row| registry::measures(&row.gate, &row.solver)) {
+        if verify.is_empty() {
+            bail!(
+                "no forward could be timed, which `{}` asks for: --context holds {} tokens, and \
+                 --kv-len asks for more before them; take less",
+                row.name,
+                limits.context_max
+            );
+        }
         if !all.contains_key(&row.drafter) {
             let draft = team.profile_draft(&row.drafter, limits, 5, DRAFT_BUDGET)?;
             let calibration = team.calibration(&row.drafter);

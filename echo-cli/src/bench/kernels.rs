@@ -49,10 +49,11 @@ pub(crate) struct Timed {
 type Done = Result<(), DeviceError>;
 
 impl Timed {
-    pub(crate) fn new(inner: Arc<dyn Kernels>) -> Result<Self, DeviceError> {
+    /// Over `inner`, which keeps elements of keys and values in `kv_bytes` bytes.
+    pub(crate) fn new(inner: Arc<dyn Kernels>, kv_bytes: usize) -> Result<Self, DeviceError> {
         let probe = inner.alloc(Element::F32, 1, "a probe")?;
         let (nanoseconds, calls, bytes) = Default::default();
-        let (traffic, waits) = (Traffic::default(), AtomicBool::new(false));
+        let (traffic, waits) = (Traffic::new(kv_bytes), AtomicBool::new(false));
         Ok(Timed { inner, nanoseconds, calls, bytes, traffic, waits, probe })
     }
 
@@ -138,7 +139,7 @@ impl Kernels for Timed {
         keys: Buffer,
         values: Buffer,
     ) -> Done {
-        self.time(4, self.traffic.rows(stage) * 8 * qkv.width, |k| {
+        self.time(4, self.traffic.rope_store(stage, heads), |k| {
             k.rope_store(stage, heads, rope, qkv, keys, values)
         })
     }

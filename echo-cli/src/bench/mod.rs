@@ -19,8 +19,9 @@ mod sample;
 pub(crate) mod table;
 mod traffic;
 
-use crate::counts::{count_from_1, temperature, within};
+use crate::counts::{count, count_from_1, temperature, within};
 use crate::engine_args::EngineArgs;
+use crate::heads;
 use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::{Result, bail};
@@ -79,7 +80,13 @@ pub(crate) struct BenchArgs {
     peer_python: PathBuf,
     /// Cached tokens behind which forwards are timed; those that the context or the slots do not
     /// hold are left out
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "128,1024")]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "128,1024",
+        value_parser = count
+    )]
     kv_len: Vec<usize>,
     /// Folder of the JSON report
     #[arg(long, default_value = "target/bench")]
@@ -98,6 +105,27 @@ struct Plan {
     temperature: f32,
 }
 
+/// What the flags ask for.
+fn plan(args: &BenchArgs) -> Result<Plan> {
+    let mut names = args.rows.clone();
+    if args.peer.is_some() && !names.is_empty() {
+        names.push(peer::DRAFTING.into());
+    }
+    let (concurrency, max_tokens, repeat) = if args.full {
+        (&[1, 2, 4, 8, 16, 32, 64][..], 64, 3)
+    } else {
+        (&[1, 4, 16][..], MAX_TOKENS, 2)
+    };
+    let given = &args.concurrency;
+    Ok(Plan {
+        rows: rows::select(&args.engine, &names, args.full)?,
+        concurrency: if given.is_empty() { concurrency.to_vec() } else { given.clone() },
+        max_tokens: args.max_tokens.unwrap_or(max_tokens),
+        repeat: args.repeat.unwrap_or(repeat),
+        temperature: args.temperature,
+    })
+}
+
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     args.engine.check_no_policy("a bench takes its policies from --rows")?;
     let mut prompts = prompts::load(args.prompts.as_deref(), prompts::BuiltIn::Bench)?;
@@ -105,27 +133,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         let n = args.limit.unwrap_or(prompts.len());
         return compare(args, &prompts::sample(prompts, n));
     }
-    let mut names = args.rows.clone();
-    if args.peer.is_some() && !names.is_empty() {
-        names.push(peer::DRAFTING.into());
-    }
-    let rows = rows::select(&args.engine, &names, args.full)?;
-    let (limit, concurrency, max_tokens, repeat) = if args.full {
-        (24, &[1, 2, 4, 8, 16, 32, 64][..], 64, 3)
-    } else {
-        (8, &[1, 4, 16][..], MAX_TOKENS, 2)
-    };
-    prompts = prompts::sample(prompts, args.limit.unwrap_or(limit));
-    let given = &args.concurrency;
-    let plan = Plan {
-        rows,
-        concurrency: if given.is_empty() { concurrency.to_vec() } else { given.clone() },
-        max_tokens: args.max_tokens.unwrap_or(max_tokens),
-        repeat: args.repeat.unwrap_or(repeat),
-        temperature: args.temperature,
-    };
+    let mut plan = plan(args)?;
+    prompts = prompts::sample(prompts, args.limit.unwrap_or(if args.full { 24 } else { 8 }));
     let mut loaded = Loaded::open(&args.engine)?;
-    let timed = Arc::new(Timed::new(loaded.kernels)?);
+    if args.peer.is_some() {
+        peer::check(&loaded)?;
+    }
+    if args.rows.is_empty() {
+        plan.rows = rows::calibrated(plan.rows, &loaded)?;
+    }
+    let timed = Arc::new(Timed::new(Arc::clone(&loaded.kernels), loaded.kv_bytes())?);
     loaded.kernels = Arc::clone(&timed) as _;
     let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
     report.print_head();
@@ -156,7 +173,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report.tree = small.next_back().map(|row| row.tree.clone());
     decoded::print(&report.decode, &plan);
     if args.peer.is_some() {
-        report.peer = beside_peer(args, &setting, &mut team, &requests)?;
+        report.peer = beside_peer(args, &setting, &mut team, &requests);
     }
     let path = report.write(&args.out)?;
     println!("\nreport: {}", path.display());
@@ -166,33 +183,35 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
 }
 
-/// Both engines in turn; nothing if the other is not there.
+/// Both engines in turn; nothing if the other is not there or can't take part, which is told.
 fn beside_peer(
     args: &BenchArgs,
     setting: &decode::Setting<'_>,
     team: &mut Team,
     requests: &[Request],
-) -> Result<Vec<peer::Compared>> {
+) -> Vec<peer::Compared> {
     let loaded = setting.loaded;
-    match peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads) {
-        Ok(peer) => {
-            let compared = peer::measure(setting, peer, team, requests)?;
-            peer::print(&compared);
-            Ok(compared)
-        }
-        Err(error) => {
+    let peer = peer::Peer::start(&args.peer_python, &loaded.path, loaded.threads);
+    let compared = peer.and_then(|peer| peer::measure(setting, peer, team, requests));
+    compared.map_or_else(
+        |error| {
             tell!("note: no comparison with llama.cpp: {error:#}");
-            Ok(Vec::new())
-        }
-    }
+            Vec::new()
+        },
+        |compared| {
+            peer::print(&compared);
+            compared
+        },
+    )
 }
 
 /// Compares the outputs of many rows with plain decoding's.
 fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
     let loaded = Loaded::open(&args.engine)?;
     let seqs = exact::CONCURRENCY.into_iter().max().expect("there are some");
+    let has_head = heads::of_drafter("eagle", &loaded.path)?.is_some();
     let plan = Plan {
-        rows: exact::rows(&args.engine, &args.rows)?,
+        rows: exact::rows(&args.engine, &args.rows, has_head)?,
         concurrency: Vec::new(),
         max_tokens: args.max_tokens.unwrap_or(MAX_TOKENS),
         repeat: 1,
@@ -209,8 +228,5 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
         decode::Setting { args: &args.engine, loaded: &loaded, limits, plan: &plan, known: &known };
     let compared = exact::measure(&setting, &mut team, requests)?;
     exact::print(&compared);
-    if compared.iter().any(|c| !c.differing.is_empty()) {
-        bail!("outputs differ from plain decoding: a bug");
-    }
-    Ok(())
+    exact::check(&compared)
 }

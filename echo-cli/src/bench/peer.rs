@@ -7,6 +7,7 @@ use super::decode::{Setting, assemble};
 use super::decoded::median;
 use super::rows::{self, PLAIN, Row};
 use super::table;
+use crate::setup::Loaded;
 use crate::team::Team;
 use anyhow::{Context, Result, anyhow, bail};
 use echo_core::{Limits, Token};
@@ -104,6 +105,20 @@ enum Task {
     Prefill,
     /// One request at a time, this engine as [`DRAFTING`] does, the other with its own look-up.
     Lookup,
+}
+
+/// Refuses what the other side does not run: it has a file of its own kind on the CPU.
+pub(crate) fn check(loaded: &Loaded) -> Result<()> {
+    if loaded.backend != "cpu" {
+        bail!("--peer compares CPUs, and this would run on {}; add --backend cpu", loaded.device);
+    }
+    if !loaded.path.is_file() {
+        bail!(
+            "--peer takes a .gguf file, which both sides read; {} is none",
+            loaded.path.display()
+        );
+    }
+    Ok(())
 }
 
 /// `limits` with room for every forward that is compared.

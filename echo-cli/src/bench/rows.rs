@@ -1,6 +1,7 @@
 //! The rows of the table: plain decoding, fixed shapes, and the policies.
 
 use crate::engine_args::EngineArgs;
+use crate::heads;
 use crate::registry::unknown;
 use crate::setup::Loaded;
 use crate::team::UNALIGNED;
@@ -26,6 +27,8 @@ pub(crate) struct Row {
 
 /// Name of the row that others are compared with.
 pub(crate) const PLAIN: &str = "plain";
+/// The gate that a drafter without calibration does not have.
+pub(crate) const CALIBRATED: &str = "calibrated";
 
 /// All rows, plain decoding first. Those of one tree share its shape: that of the flags.
 pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
@@ -84,9 +87,10 @@ pub(crate) fn all(args: &EngineArgs) -> Vec<Row> {
         row("tetris", "TETRIS: three rows a request, pooled", "always", "tetris:3"),
         row("dcut", "D-cut: the best of four cuts by measured time", "always", "dcut"),
         row("ema", "one depth by the average of accepted drafts", "ema", "ema"),
-        quick("echo", "ECHO: sparse gate, elastic budget", "sparse:1=0.3,3=0.3", "echo"),
+        quick("echo", "ECHO: gated at two depths, elastic budget", "sparse:1=0.3,3=0.3", "echo"),
+        row("echo-calibrated", "ECHO, where its calibration says", CALIBRATED, "echo"),
         row("echo-dense", "ECHO, gated at every depth", "dense:0.3,0.3,0.3,0.3", "echo"),
-        row("echo-fixed", "ECHO, one threshold", "fixed:0.2", "echo"),
+        row("echo-fixed", "ECHO, one lower threshold for all depths", "fixed:0.2", "echo"),
         row("goodput", "best nodes of the batch per measured second", "always", "goodput"),
         quick("auto", "draft passes that pay, goodput", "auto", "goodput"),
     ]);
@@ -106,6 +110,17 @@ pub(crate) fn select(args: &EngineArgs, names: &[String], full: bool) -> Result<
         names => row.name == PLAIN || names.contains(&row.name),
     };
     Ok(rows.into_iter().filter(is_wanted).collect())
+}
+
+/// The rows without those that ask for a calibration which their drafter does not have.
+pub(super) fn calibrated(rows: Vec<Row>, loaded: &Loaded) -> Result<Vec<Row>> {
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.gate != CALIBRATED || heads::calibration(&row.drafter, loaded)?.is_some() {
+            kept.push(row);
+        }
+    }
+    Ok(kept)
 }
 
 /// Limits that hold every row at every concurrency, for a target that is loaded once; the longest
@@ -166,7 +181,7 @@ mod tests {
     #[test]
     fn every_row_has_policies_that_are_known() {
         let flags = EngineArgs::parsed([]);
-        for row in all(&flags) {
+        for row in all(&flags).iter().filter(|row| row.gate != CALIBRATED) {
             let time = std::time::Duration::from_millis(1);
             let profile = echo_runtime::Profile { rows: 1, kv_len: 8, time };
             let known = Known::new(&[profile], &[], &[], None).expect("a time");

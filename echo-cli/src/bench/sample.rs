@@ -6,6 +6,7 @@ use echo_runtime::{Engine, Output, Parts, StepStats};
 use std::time::{Duration, Instant};
 
 /// What one run of all prompts gave.
+#[derive(Default)]
 pub(super) struct Sample {
     /// By request.
     pub(super) tokens: Vec<Vec<Token>>,

@@ -11,8 +11,9 @@ use std::time::Instant;
 const WORD: usize = 4;
 
 /// What is known of weights and staged rows, by the numbers of their ids.
-#[derive(Default)]
 pub(super) struct Traffic {
+    /// Bytes of an element of keys and values.
+    kv_bytes: usize,
     /// Bytes and rows of each weight, as the file has them.
     weights: Mutex<Vec<(usize, usize)>>,
     /// Rows of each stage, and positions that its rows see, each once for its sequence.
@@ -20,6 +21,11 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
+    pub(super) fn new(kv_bytes: usize) -> Self {
+        let (weights, stages) = Default::default();
+        Traffic { kv_bytes, weights, stages }
+    }
+
     pub(super) fn weight(&self, weight: Weight, parts: &[TensorView<'_>]) {
         let bytes = parts.iter().map(|part| part.bytes.len()).sum();
         let rows = parts.iter().map(|part| part.rows).sum();
@@ -45,9 +51,16 @@ impl Traffic {
         self.weights.lock()[weight.0 as usize].0 + WORD * rows * (x.width + out.width)
     }
 
+    /// Queries are read and turned, keys turned and stored, values stored.
+    pub(super) fn rope_store(&self, stage: Stage, heads: Heads) -> usize {
+        let read = WORD * (heads.n_q + 2 * heads.n_kv);
+        let written = WORD * heads.n_q + self.kv_bytes * 2 * heads.n_kv;
+        self.rows(stage) * heads.dim * (read + written)
+    }
+
     pub(super) fn attention(&self, stage: Stage, heads: Heads) -> usize {
         let (rows, seen) = self.stages.lock().get(stage.0 as usize).copied().unwrap_or_default();
-        WORD * heads.dim * (2 * seen * heads.n_kv + 2 * rows * heads.n_q)
+        heads.dim * (self.kv_bytes * 2 * seen * heads.n_kv + WORD * 2 * rows * heads.n_q)
     }
 }
 
@@ -79,4 +92,22 @@ pub(super) fn copy_rate(kernels: &dyn Kernels) -> Result<f64> {
     let time = || Ok((copy(9)? - copy(1)?).max(1e-9) / 8.0);
     let times = (0..5).map(|_| time()).collect::<Result<Vec<_>>>()?;
     Ok((2 * WORD * rows * width) as f64 / 1e9 / median(times))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_count_as_they_are_kept() {
+        let heads = Heads { n_q: 9, n_kv: 3, dim: 64 };
+        let attention = |kv_bytes| {
+            let traffic = Traffic::new(kv_bytes);
+            put(&mut traffic.stages.lock(), 0, (1, 1024));
+            traffic.attention(Stage(0), heads)
+        };
+        let queries = 4 * 64 * 2 * 9;
+        assert_eq!(attention(4) - queries, 2 * (attention(2) - queries));
+        assert_eq!(attention(2) - queries, 1024 * 2 * 2 * 3 * 64);
+    }
 }

@@ -97,8 +97,7 @@ impl<'a> Writer<'a> {
         let recordings = Arc::new(Mutex::new(Vec::with_capacity(answers.len())));
         self.write(answers, Some(Arc::clone(&recordings)), progress)?;
         let mut recordings = std::mem::take(&mut *recordings.lock());
-        // In an order that does not depend on which text ended first.
-        recordings.sort_by(|a, b| a.tokens.cmp(&b.tokens));
+        settle(&mut recordings);
         Ok(recordings)
     }
 
@@ -164,4 +163,32 @@ impl<'a> Writer<'a> {
 fn request(prompt: Vec<Token>, sampling: Sampling, max_tokens: usize) -> Request {
     let stops = Stops { max_tokens: Some(max_tokens), ..Stops::default() };
     Request { sampling, stops, ..Request::new(prompt) }
+}
+
+/// Leaves each text once and whole, in an order that does not depend on which ended first. One that
+/// lost its place to others was handed over up to there, too, and read again.
+fn settle(recordings: &mut Vec<Recording>) {
+    recordings.sort_by(|a, b| a.tokens.cmp(&b.tokens));
+    recordings.dedup_by(|longer, shorter| {
+        let is_again = longer.tokens.starts_with(&shorter.tokens);
+        if is_again {
+            std::mem::swap(longer, shorter);
+        }
+        is_again
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_lost_its_place_is_recorded_once_and_whole() {
+        let text = |tokens: &[Token]| Recording { tokens: tokens.to_vec(), hidden: Vec::new() };
+        let mut all =
+            [&[5, 6][..], &[1, 2, 3, 4], &[1, 2, 9], &[1, 2], &[1, 2, 3]].map(text).to_vec();
+        settle(&mut all);
+        let left: Vec<_> = all.iter().map(|text| &text.tokens[..]).collect();
+        assert_eq!(left, [&[1, 2, 3, 4][..], &[1, 2, 9], &[5, 6]]);
+    }
 }

@@ -3,7 +3,8 @@
 
 mod record;
 
-use crate::bench::{rows, table};
+use crate::bench::rows::{self, CALIBRATED};
+use crate::bench::table;
 use crate::counts::{count_from_1, temperature, within};
 use crate::engine_args::EngineArgs;
 use crate::known::Known;
@@ -96,7 +97,10 @@ fn print(args: &ReplayArgs, trace: &Trace, cost: &CostTable) -> Result<()> {
     let best: Vec<f64> =
         settings.iter().map(|&setting| oracle(trace, cost, setting).rate()).collect();
     let mut cells = Vec::new();
-    for row in rows::all(&args.engine).into_iter().filter(|row| is_recorded(row, trace.shape)) {
+    let is_told = |row: &rows::Row| {
+        is_recorded(row, trace.shape) && (row.gate != CALIBRATED || known.sparse.is_some())
+    };
+    for row in rows::all(&args.engine).into_iter().filter(is_told) {
         let mut line = vec![row.name.clone()];
         for (i, &setting) in settings.iter().enumerate() {
             let outcome = replayed(trace, cost, setting, &row, &known)?;
