@@ -33,7 +33,9 @@ impl Gpu {
     pub(crate) fn open(options: &WgpuOptions) -> Result<Self, DeviceError> {
         let (adapter, found) = choose(&options.choice)?;
         let limits = limits(&adapter);
-        let can = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size) as usize;
+        let can = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        // Metal allows bindings beyond what it tells shaders of their size.
+        let can = can.min(u64::from(u32::MAX - 3)) as usize;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("echo"),
             required_features: Features::IMMEDIATES,

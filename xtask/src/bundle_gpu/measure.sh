@@ -34,6 +34,8 @@ mkdir -p "$results" || exit 2
 results=$(cd "$results" && pwd)
 summary=$results/summary.txt
 : > "$summary"
+# What an earlier run left is not told as this one's.
+rm -f "$results"/{kernels,cublas,transformers}.txt
 failed=0
 
 # Images are looked for in $XDG_CACHE_HOME/echo/cubins.
@@ -112,10 +114,15 @@ fi
 model=$(ls "$ECHO_MODEL_DIR"/*.gguf 2> /dev/null | head -n 1)
 if [ -z "$model" ]; then
     say 'transformers: skipped, there is no model'
-elif python3 -c 'import torch, transformers, gguf; assert torch.cuda.is_available()' 2> /dev/null; then
+elif python3 - 2> /dev/null << 'END'
+import gguf, torch, transformers
+assert torch.cuda.is_available()
+assert tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 56)
+END
+then
     part transformers 55 python3 "$here/transformers_peer.py" "$model" "$here/questions.jsonl"
 else
-    say 'transformers: skipped, Python lacks it, gguf, or PyTorch with CUDA'
+    say 'transformers: skipped, Python lacks it (from 4.56 on), gguf, or PyTorch with CUDA'
 fi
 
 grep -h 'bandwidth\|sequences x\|launched\|products\|cuBLAS\|^transformers' \
