@@ -15,8 +15,8 @@ use async_openai::types::chat::{
 use serde_json::{Value, json};
 use server::Server;
 use std::io::Read;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use tokio_stream::StreamExt;
 
 fn question(nth: usize, max_tokens: usize) -> Value {
@@ -135,7 +135,17 @@ fn a_signal_lets_answers_end_and_a_second_ends_them() {
 /// Runs with `args`, expects a failure, and returns what was said.
 fn refusal(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echo-llm"));
-    let output = command.arg("serve").args(args).output().expect("the program was built");
+    command.arg("serve").args(args).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("the program was built");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while process.try_wait().expect("it is our child").is_none() {
+        if Instant::now() > deadline {
+            process.kill().expect("it is our child");
+            panic!("{args:?} should fail, and is served");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = process.wait_with_output().expect("it has ended");
     assert!(!output.status.success(), "{args:?} should fail");
     let said = String::from_utf8(output.stderr).expect("messages are text");
     assert!(!said.contains("panicked"), "{said}");
