@@ -1,14 +1,14 @@
 //! What a forward costs, as measured on the shapes the engine really runs.
 //!
 //! One curve per measured KV length gives the time of a target forward by its rows. Between two KV
-//! lengths the time is linear (attention reads each cached token once). Between two measured row
-//! counts it depends on the machine: see [`Between`]. Beyond the largest the curve is continued
-//! upwards, since nobody promises more rows for free.
+//! lengths the time of a measured row count is linear (attention reads each cached token once).
+//! Between two measured row counts it depends on the machine: see [`Between`]. Beyond the largest
+//! the curve is continued upwards, since nobody promises more rows for free.
 //!
 //! Policies live on differences: what a few rows more cost. Times a few percent off make those of
 //! neighbours look free, or twice as dear; [`CostTable::convex`] evens them out.
 
-use crate::curve::{Between, Curve};
+use crate::curve::{Between, Curve, join};
 
 /// How much dearer than measured is counted what a draft buys on top of plain decoding. Times and
 /// chances are estimates, and of many near ties those seem to pay that were estimated too well.
@@ -39,7 +39,7 @@ pub struct Hinge {
 /// Times of the step's parts. See the module.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostTable {
-    /// By ascending KV length.
+    /// By ascending KV length; each has its points at the edges.
     verify: Vec<(usize, Curve)>,
     draft: Option<Curve>,
     host_us: f64,
@@ -108,7 +108,8 @@ impl CostTable {
         let edges = sorted(verify.iter().map(|s| s.rows).collect());
         let curve_at = |kv_len| {
             let at = |s: &&Sample| s.kv_len == kv_len;
-            (kv_len, Curve::fit(verify.iter().filter(at).map(|s| (s.rows, s.us)).collect()))
+            let fit = Curve::fit(verify.iter().filter(at).map(|s| (s.rows, s.us)).collect());
+            (kv_len, fit.on(&edges, between))
         };
         let verify =
             sorted(verify.iter().map(|s| s.kv_len).collect()).into_iter().map(curve_at).collect();
@@ -123,8 +124,10 @@ impl CostTable {
     #[must_use]
     pub fn convex(mut self) -> Self {
         if self.between == Between::Linear {
-            let curves = self.verify.iter_mut().map(|(_, curve)| curve).chain(&mut self.draft);
-            curves.for_each(|curve| *curve = curve.convex());
+            for (_, curve) in &mut self.verify {
+                *curve = curve.convex().on(&self.edges, self.between);
+            }
+            self.draft = self.draft.map(|curve| curve.convex());
         }
         self
     }
@@ -144,7 +147,15 @@ impl CostTable {
     /// Microseconds of a target forward of `rows` rows whose sequences hold `kv_len` cached tokens
     /// on average.
     pub fn verify_us(&self, rows: usize, kv_len: usize) -> f64 {
-        let at = |i: usize| self.verify[i].1.at(rows, self.between);
+        let edges = &self.edges;
+        let point = |i: usize| (edges[i], self.edge_us(i, kv_len));
+        let right = edges.partition_point(|&edge| edge < rows);
+        join(edges.len(), point, right, rows, self.between)
+    }
+
+    /// The same of the row count that is edge number `i`.
+    fn edge_us(&self, i: usize, kv_len: usize) -> f64 {
+        let at = |curve: usize| self.verify[curve].1.us(i);
         let right = self.verify.partition_point(|&(kv, _)| kv < kv_len);
         if right == 0 || self.verify.len() == 1 {
             return at(0);
@@ -234,6 +245,20 @@ mod tests {
         assert_eq!(table.verify_us(1, 200), 15.0);
         assert_eq!(table.verify_us(9, 200), 25.0);
         assert_eq!(table.verify_us(1, 500), 30.0);
+    }
+
+    /// Solvers look for a peak between two measured row counts, where the time must be even.
+    #[test]
+    fn curves_that_cross_bend_nowhere_between_edges() {
+        let samples = [
+            sample(8, 0, 160.0),
+            sample(12, 0, 600.0),
+            sample(8, 200, 400.0),
+            sample(12, 200, 400.0),
+        ];
+        let table = table(&samples, Between::Linear);
+        let us = [8, 9, 10, 11, 12].map(|rows| table.verify_us(rows, 300));
+        assert_eq!(us, [520.0, 490.0, 460.0, 430.0, 400.0]);
     }
 
     #[test]

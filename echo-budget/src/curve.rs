@@ -45,34 +45,56 @@ impl Curve {
         Curve { points }
     }
 
+    /// The same with points at `edges` and nowhere else.
+    pub(crate) fn on(&self, edges: &[usize], between: Between) -> Self {
+        Curve { points: edges.iter().map(|&rows| (rows, self.at(rows, between))).collect() }
+    }
+
+    /// Microseconds at its point number `i`.
+    pub(crate) fn us(&self, i: usize) -> f64 {
+        self.points[i].1
+    }
+
     /// Microseconds of `rows` rows.
     pub(crate) fn at(&self, rows: usize, between: Between) -> f64 {
         let points = &self.points;
         let right = points.partition_point(|&(r, _)| r < rows);
-        if right == 0 {
-            return points[0].1;
-        }
-        let ((r0, us0), next) = (points[right - 1], points.get(right));
-        match (next, between) {
-            (Some(&(_, us1)), Between::Step) => us1,
-            (Some(&(r1, us1)), Between::Linear) => {
-                us0 + (rows - r0) as f64 / (r1 - r0) as f64 * (us1 - us0)
-            }
-            (None, _) => us0 + (rows - r0) as f64 * self.tail_slope(between),
-        }
+        join(points.len(), |i| points[i], right, rows, between)
     }
+}
 
-    /// Microseconds per row beyond the last point: the last slope of an even curve, the mean slope
-    /// of a staircase; of a single point, its time in proportion.
-    fn tail_slope(&self, between: Between) -> f64 {
-        let points = &self.points;
-        let (r1, us1) = points[points.len() - 1];
-        let from = match between {
-            Between::Linear => points.len().checked_sub(2),
-            Between::Step => (points.len() > 1).then_some(0),
-        };
-        from.map_or(us1 / r1 as f64, |i| (us1 - points[i].1) / (r1 - points[i].0) as f64)
+/// Microseconds of `rows` rows by `n` points of ascending rows, the first of which that does not
+/// lie below `rows` is number `right`.
+///
+/// Beyond the last point an even curve keeps its last slope and a staircase its mean slope; a
+/// single point grows in proportion.
+pub(crate) fn join(
+    n: usize,
+    point: impl Fn(usize) -> (usize, f64),
+    right: usize,
+    rows: usize,
+    between: Between,
+) -> f64 {
+    if right == 0 {
+        return point(0).1;
     }
+    let (r0, us0) = point(right - 1);
+    if right < n {
+        let (r1, us1) = point(right);
+        return match between {
+            Between::Step => us1,
+            Between::Linear => us0 + (rows - r0) as f64 / (r1 - r0) as f64 * (us1 - us0),
+        };
+    }
+    let from = match between {
+        Between::Linear => n.checked_sub(2),
+        Between::Step => (n > 1).then_some(0),
+    };
+    let slope = from.map_or(us0 / r0 as f64, |i| {
+        let (r, us) = point(i);
+        (us0 - us) / (r0 - r) as f64
+    });
+    us0 + (rows - r0) as f64 * slope
 }
 
 #[cfg(test)]
