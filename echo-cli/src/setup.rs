@@ -85,11 +85,6 @@ impl Loaded {
         Ok(())
     }
 
-    /// Bytes of an element of keys and values: halves where the CPU takes 8-bit activations.
-    pub(crate) fn kv_bytes(&self) -> usize {
-        if self.backend == "cpu" && self.activations == "int8" { 2 } else { 4 }
-    }
-
     /// The model's chat template.
     pub(crate) fn template(&self) -> Result<ChatTemplate, ModelError> {
         ChatTemplate::open(&self.checkpoint, &self.tokenizer)

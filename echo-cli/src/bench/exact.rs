@@ -27,7 +27,7 @@ pub(super) struct Compared {
     /// Faults of policies and drafter, after which it decodes plainly.
     faults: usize,
     /// Index of each text that differs from plain decoding's.
-    pub(super) differing: Vec<usize>,
+    differing: Vec<usize>,
 }
 
 /// The rows whose outputs are compared: the policies with both drafters together, and `auto` with

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if args.rows.is_empty() {
         plan.rows = rows::calibrated(plan.rows, &loaded)?;
     }
-    let timed = Arc::new(Timed::new(Arc::clone(&loaded.kernels), loaded.kv_bytes())?);
+    let timed = Arc::new(Timed::new(Arc::clone(&loaded.kernels), kv_bytes(args, &loaded))?);
     loaded.kernels = Arc::clone(&timed) as _;
     let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
     report.print_head();
@@ -181,6 +181,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Some(row) => bail!("outputs of `{}` differ from plain decoding: a bug", row.name),
         None => Ok(()),
     }
+}
+
+/// Bytes of an element of keys and values: the CPU's fast kernels keep halves beside 8-bit
+/// activations.
+fn kv_bytes(args: &BenchArgs, loaded: &Loaded) -> usize {
+    let is_half = loaded.backend == "cpu"
+        && loaded.activations == "int8"
+        && args.engine.kernels != "reference";
+    if is_half { 2 } else { 4 }
 }
 
 /// Both engines in turn; nothing if the other is not there or can't take part, which is told.

@@ -85,23 +85,20 @@ fn read(path: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsStri
         let excludes = |one: &Arg, other: &Arg| {
             command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id())
         };
-        let arg = command.get_arguments().find(called);
-        if let Some(arg) = arg {
-            let mut others = command.get_arguments().filter(|other| is_given(other));
-            if is_given(arg) || others.any(|o| excludes(o, arg) || excludes(arg, o)) {
-                continue;
-            }
+        let Some(arg) = command.get_arguments().find(called) else {
+            // Whatever its value: parsing it tells that there is no such key.
+            flags.push(flag.into());
+            continue;
+        };
+        let mut others = command.get_arguments().filter(|other| is_given(other));
+        if is_given(arg) || others.any(|o| excludes(o, arg) || excludes(arg, o)) {
+            continue;
         }
+        let is_switch = !arg.get_action().takes_values();
         let items = match value {
             Value::Array(items) => items.as_slice(),
             item => std::slice::from_ref(item),
         };
-        let is_switch = arg.is_some_and(|arg| !arg.get_action().takes_values());
-        if arg.is_none() {
-            // Told below, whatever its value.
-            flags.push(flag.into());
-            continue;
-        }
         for item in items {
             match item {
                 Value::Boolean(false) if is_switch => {}
