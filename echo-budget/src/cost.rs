@@ -3,7 +3,8 @@
 //! One curve per measured KV length gives the time of a target forward by its rows. Between two KV
 //! lengths the time of a measured row count is linear (attention reads each cached token once).
 //! Between two measured row counts it depends on the machine: see [`Between`]. Beyond the largest
-//! the curve is continued upwards, since nobody promises more rows for free.
+//! the curve is continued upwards, since nobody promises more rows for free, and so it is beyond
+//! the longest. At no length do rows take longer than more rows do.
 //!
 //! Policies live on differences: what a few rows more cost. Times a few percent off make those of
 //! neighbours look free, or twice as dear; [`CostTable::convex`] evens them out.
@@ -41,6 +42,8 @@ pub struct Hinge {
 pub struct CostTable {
     /// By ascending KV length; each has its points at the edges.
     verify: Vec<(usize, Curve)>,
+    /// Microseconds per cached token beyond the longest length, by edge; never falling.
+    growth: Vec<f64>,
     draft: Option<Curve>,
     host_us: f64,
     between: Between,
@@ -111,11 +114,12 @@ impl CostTable {
             let fit = Curve::fit(verify.iter().filter(at).map(|s| (s.rows, s.us)).collect());
             (kv_len, fit.on(&edges, between))
         };
-        let verify =
-            sorted(verify.iter().map(|s| s.kv_len).collect()).into_iter().map(curve_at).collect();
+        let kv_lens = sorted(verify.iter().map(|s| s.kv_len).collect());
+        let verify: Vec<_> = kv_lens.into_iter().map(curve_at).collect();
         let draft = draft.iter().map(|s| (s.rows, s.us)).collect::<Vec<_>>();
         let draft = (!draft.is_empty()).then(|| Curve::fit(draft));
-        Ok(CostTable { verify, draft, host_us, between, edges })
+        let growth = growth(&verify, edges.len());
+        Ok(CostTable { verify, growth, draft, host_us, between, edges })
     }
 
     /// The same where a further row costs no less than the one before: a forward of a dense model
@@ -127,6 +131,7 @@ impl CostTable {
             for (_, curve) in &mut self.verify {
                 *curve = curve.convex().on(&self.edges, self.between);
             }
+            self.growth = growth(&self.verify, self.edges.len());
             self.draft = self.draft.map(|curve| curve.convex());
         }
         self
@@ -160,16 +165,11 @@ impl CostTable {
         if right == 0 || self.verify.len() == 1 {
             return at(0);
         }
-        // Beyond the longest measured length the last two lengths give the slope.
-        let right = right.min(self.verify.len() - 1);
-        let (kv0, kv1) = (self.verify[right - 1].0, self.verify[right].0);
-        let share = (kv_len - kv0) as f64 / (kv1 - kv0) as f64;
-        let (us0, us1) = (at(right - 1), at(right));
-        if share > 1.0 {
-            us1 + (share - 1.0) * (us1 - us0).max(0.0)
-        } else {
-            us0 + share * (us1 - us0)
-        }
+        let (kv0, us0) = (self.verify[right - 1].0, at(right - 1));
+        let Some(&(kv1, _)) = self.verify.get(right) else {
+            return us0 + (kv_len - kv0) as f64 * self.growth[i];
+        };
+        us0 + (kv_len - kv0) as f64 / (kv1 - kv0) as f64 * (at(right) - us0)
     }
 
     /// Rows that a forward of `rows` rows takes the time of: on a staircase, those of its edge.
@@ -200,6 +200,20 @@ impl CostTable {
     pub fn edges(&self) -> &[usize] {
         &self.edges
     }
+}
+
+/// What a cached token more takes at each of `edges` row counts, by the two longest lengths. More
+/// rows read no fewer of them, whatever was measured.
+fn growth(verify: &[(usize, Curve)], edges: usize) -> Vec<f64> {
+    let [.., (kv0, short), (kv1, long)] = verify else {
+        return vec![0.0; edges];
+    };
+    let mut most = 0.0_f64;
+    let at = |i| {
+        most = most.max((long.us(i) - short.us(i)) / (kv1 - kv0) as f64);
+        most
+    };
+    (0..edges).map(at).collect()
 }
 
 #[cfg(test)]
@@ -257,8 +271,10 @@ mod tests {
             sample(12, 200, 400.0),
         ];
         let table = table(&samples, Between::Linear);
-        let us = [8, 9, 10, 11, 12].map(|rows| table.verify_us(rows, 300));
-        assert_eq!(us, [520.0, 490.0, 460.0, 430.0, 400.0]);
+        let at = |kv_len| [8, 9, 10, 11, 12].map(|rows| table.verify_us(rows, kv_len));
+        assert_eq!(at(100), [280.0, 335.0, 390.0, 445.0, 500.0]);
+        // Nor does the longer length, which took fewer rows no less than more, make rows a gain.
+        assert_eq!(at(300), [520.0; 5]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What every solver must do: legal plans for any floats, the same plan for the same question, more
-//! rows never less kept, and no regard to the order of sequences.
+//! rows never less kept, and no regard to the order of sequences. And what they take for granted.
 
 mod testkit;
 
@@ -10,7 +10,7 @@ use echo_budget::{
 use echo_core::{Budget, Plan, Solver, SuperTreeView};
 use echo_tree::check_plan;
 use proptest::prelude::*;
-use testkit::{Policy, any_score, batch, budget, config, policy, solve};
+use testkit::{Policy, any_score, batch, budget, config, cost, policy, solve};
 
 fn solvers(policy: &Policy) -> Vec<(&'static str, Box<dyn Solver>)> {
     let Policy { n, ratio, .. } = *policy;
@@ -160,5 +160,21 @@ proptest! {
         for (_, mut solver) in solvers(&policy) {
             prop_assert!(!is_caught(&mut *solver, &questions));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..config() })]
+
+    #[test]
+    fn no_rows_take_longer_than_more(
+        cost in cost(),
+        convex in any::<bool>(),
+        kv_len in 0_usize..2_000,
+    ) {
+        let cost = if convex { cost.convex() } else { cost };
+        let us: Vec<f64> = (1..80).map(|rows| cost.verify_us(rows, kv_len)).collect();
+        prop_assert!(us[0] > 0.0);
+        prop_assert!(us.is_sorted_by(|few, more| *few <= more * (1.0 + 1e-12)), "{us:?}");
     }
 }
