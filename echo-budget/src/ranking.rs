@@ -49,7 +49,7 @@ pub(crate) fn score(cost: u32) -> f32 {
 }
 
 /// The cost of a score.
-fn cost_of(score: f32) -> u32 {
+pub(crate) fn cost_of(score: f32) -> u32 {
     score.min(0.0).abs().to_bits()
 }
 

@@ -19,7 +19,7 @@
 
 use crate::best::{greatest, reaching, winners};
 use crate::families::Families;
-use crate::ranking::{OUT, Ranking, key, node};
+use crate::ranking::{OUT, Ranking, cost_of, key, node, score};
 use echo_core::{Budget, Frontier, Gate, Keep, Load, Plan, Solver, SuperTreeView};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -72,7 +72,8 @@ fn bar(ln_mu: f32, depth: usize, best: f32) -> f32 {
 
 impl Talon {
     /// Takes the nodes of one level out of the running that don't reach its bar or find no place,
-    /// and returns how many stay. If `is_whole`, all of the level above are in the tree.
+    /// and returns how many stay. If `is_whole`, all of the level above are in the tree. All is
+    /// told by costs, so that no loop but one looks elsewhere.
     fn thin(
         &mut self,
         tree: SuperTreeView<'_>,
@@ -83,26 +84,25 @@ impl Talon {
     ) -> usize {
         let Talon { ln_mu, ranking, asked, .. } = self;
         let (above, own) = ranking.costs()[..nodes.end].split_at_mut(nodes.start);
-        match places {
-            0 => {
-                own.fill(OUT);
-                return 0;
+        if places == 0 {
+            own.fill(OUT);
+            return 0;
+        }
+        if depth == 1 && own.len() <= places {
+            return own.len();
+        }
+        if !is_whole {
+            // Below what is not in the tree nothing is.
+            for (cost, &parent) in own.iter_mut().zip(&tree.parent[nodes]) {
+                let is_orphan = above[parent as usize] == OUT;
+                *cost |= if is_orphan { OUT } else { 0 };
             }
-            _ if depth == 1 && own.len() <= places => return own.len(),
-            _ => {}
         }
-        let (parents, scores) = (&tree.parent[nodes.clone()], &tree.score[nodes]);
-        // Below what is not in the tree nothing is.
-        let is_orphan = |parent: u32| !is_whole && above[parent as usize] == OUT;
-        let in_tree = || scores.iter().zip(parents).filter(|&(_, &parent)| !is_orphan(parent));
-        let mut best = greatest(scores);
-        if !in_tree().any(|(&score, _)| score == best) {
-            best = in_tree().fold(f32::NEG_INFINITY, |best, (&score, _)| best.max(score));
-        }
-        let bar = bar(*ln_mu, depth, best);
+        let least = own.iter().copied().min().unwrap_or(OUT);
+        let most = cost_of(bar(*ln_mu, depth, score(least)));
         let mut n = 0;
-        for ((cost, &parent), &score) in own.iter_mut().zip(parents).zip(scores) {
-            let is_out = score < bar || is_orphan(parent);
+        for cost in &mut *own {
+            let is_out = *cost > most;
             *cost |= if is_out { OUT } else { 0 };
             n += usize::from(!is_out);
         }
