@@ -2,7 +2,6 @@
 
 use super::Plan;
 use super::decoded::Decoded;
-use super::forward::Forward;
 use super::prompts::Prompt;
 use super::rows::Row;
 use super::sample::{Run, Sample};
@@ -18,7 +17,6 @@ use echo_runtime::{Engine, Options, Parts, Request, Stops};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What all runs share.
 pub(crate) struct Setting<'a> {
@@ -86,39 +84,6 @@ pub(crate) fn measure(
     }
     bar.finish_and_clear();
     Ok(decoded)
-}
-
-/// Time that decoding may take without a word of warning.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
-
-/// Says so if decoding will take long, and which flags make it shorter.
-pub(super) fn warn_if_long(plan: &Plan, requests: &[Request], forward: &[Forward]) {
-    let estimate = estimate(plan, requests, forward);
-    if estimate > PATIENCE {
-        tell!(
-            "note: decoding will take about {} minutes on this device; for a first look take \
-             --limit 2 --concurrency 1 --max-tokens 16 --repeat 1 --rows auto",
-            estimate.as_secs() / 60
-        );
-    }
-}
-
-/// About what all runs of `plan` take if no row drafted, by the times of forwards.
-fn estimate(plan: &Plan, requests: &[Request], forward: &[Forward]) -> Duration {
-    let us = |rows: usize| {
-        let at_least = forward.iter().find(|f| f.rows >= rows).or(forward.last());
-        at_least.map_or(0.0, |f| f.median_us * rows as f64 / f.rows.min(rows) as f64)
-    };
-    let prompts: usize = requests.iter().map(|request| request.prompt.len()).sum();
-    let widest = forward.iter().map(|f| f.rows).max().unwrap_or(1);
-    let run = |concurrency: usize| {
-        let n = requests.len().max(concurrency);
-        let steps = (n * plan.max_tokens).div_ceil(concurrency.max(1));
-        steps as f64 * us(concurrency) + prompts.div_ceil(widest) as f64 * us(widest)
-    };
-    // Every row has plain decoding beside it.
-    let runs = (2 * plan.repeat * (plan.rows.len() - 1).max(1)) as f64;
-    Duration::from_secs_f64(plan.concurrency.iter().map(|&c| run(c)).sum::<f64>() * runs / 1e6)
 }
 
 /// The first turn of each prompt through the model's chat template.

@@ -10,6 +10,7 @@ pub(crate) mod forward;
 mod host;
 mod html;
 mod kernels;
+mod patience;
 mod peer;
 mod plot;
 pub(crate) mod prompts;
@@ -57,7 +58,8 @@ pub(crate) struct BenchArgs {
     /// 0 takes the likeliest token
     #[arg(short, long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
-    /// About five minutes on two cores (the default)
+    /// About five minutes on two cores (the default): where they are slow, of fewer prompts, tokens
+    /// and runs, as far as other flags don't say otherwise
     #[arg(long, conflicts_with = "full")]
     quick: bool,
     /// 24 prompts, 64 tokens, 1 to 64 concurrent requests, 3 runs, all rows, as far as other flags
@@ -100,6 +102,7 @@ const MAX_TOKENS: usize = 48;
 struct Plan {
     rows: Vec<Row>,
     concurrency: Vec<usize>,
+    prompts: usize,
     max_tokens: usize,
     repeat: usize,
     temperature: f32,
@@ -111,19 +114,29 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
     if args.peer.is_some() && !names.is_empty() {
         names.push(peer::DRAFTING.into());
     }
-    let (concurrency, max_tokens, repeat) = if args.full {
-        (&[1, 2, 4, 8, 16, 32, 64][..], 64, 3)
+    let (concurrency, prompts, max_tokens, repeat) = if args.full {
+        (&[1, 2, 4, 8, 16, 32, 64][..], 24, 64, 3)
     } else {
-        (&[1, 4, 16][..], MAX_TOKENS, 2)
+        (&[1, 4, 16][..], 8, MAX_TOKENS, 2)
     };
     let given = &args.concurrency;
     Ok(Plan {
         rows: rows::select(&args.engine, &names, args.full)?,
         concurrency: if given.is_empty() { concurrency.to_vec() } else { given.clone() },
+        prompts: args.limit.unwrap_or(prompts),
         max_tokens: args.max_tokens.unwrap_or(max_tokens),
         repeat: args.repeat.unwrap_or(repeat),
         temperature: args.temperature,
     })
+}
+
+/// What the flags leave open.
+fn open(args: &BenchArgs) -> patience::Open {
+    patience::Open {
+        prompts: args.limit.is_none(),
+        max_tokens: args.max_tokens.is_none(),
+        repeat: args.repeat.is_none(),
+    }
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -134,7 +147,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         return compare(args, &prompts::sample(prompts, n));
     }
     let mut plan = plan(args)?;
-    prompts = prompts::sample(prompts, args.limit.unwrap_or(if args.full { 24 } else { 8 }));
+    prompts = prompts::sample(prompts, plan.prompts);
+    plan.prompts = prompts.len();
     let mut loaded = Loaded::open(&args.engine)?;
     if args.peer.is_some() {
         peer::check(&loaded)?;
@@ -144,13 +158,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     let timed = Arc::new(Timed::new(Arc::clone(&loaded.kernels), kv_bytes(args, &loaded))?);
     loaded.kernels = Arc::clone(&timed) as _;
-    let mut report = report::Report::new(&args.engine, &loaded, &prompts, &plan);
+    let mut report = report::Report::new(&args.engine, &loaded, &plan);
     report.print_head();
     report.host = host::measure();
     host::print(&report.host);
     let seqs = plan.concurrency.iter().copied().max().unwrap_or(1);
     let seqs = if args.peer.is_some() { seqs.max(peer::REQUESTS_MAX) } else { seqs };
-    let requests = decode::requests(&loaded, &prompts, (plan.max_tokens, plan.temperature))?;
+    let mut requests = decode::requests(&loaded, &prompts, (plan.max_tokens, plan.temperature))?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0) + plan.max_tokens;
     let limits = rows::limits(&args.engine, &plan.rows, seqs, &loaded, longest)?;
     let limits = if args.peer.is_some() { peer::with_room(limits) } else { limits };
@@ -162,7 +176,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     forward::print(&report.forward);
     report.shares = kernels::measure(&timed, team.target(), &limits)?;
     kernels::print(&report.shares);
-    decode::warn_if_long(&plan, &requests, &report.forward);
+    if !args.full {
+        patience::shorten(&mut plan, open(args), &requests, &report.forward);
+        prompts = prompts::sample(prompts, plan.prompts);
+        requests = decode::requests(&loaded, &prompts, (plan.max_tokens, plan.temperature))?;
+        report.take(&plan);
+    }
+    patience::warn_if_long(&plan, &requests, &report.forward);
     report.calibration = team.calibration(&args.engine.drafter).cloned();
     let known = forward::known(&report.forward, &mut team, &plan.rows, &limits)?;
     let setting =
@@ -222,6 +242,7 @@ fn compare(args: &BenchArgs, prompts: &[prompts::Prompt]) -> Result<()> {
     let plan = Plan {
         rows: exact::rows(&args.engine, &args.rows, has_head)?,
         concurrency: Vec::new(),
+        prompts: prompts.len(),
         max_tokens: args.max_tokens.unwrap_or(MAX_TOKENS),
         repeat: 1,
         temperature: 0.0,

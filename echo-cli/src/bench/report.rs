@@ -7,7 +7,6 @@ use super::host::Host;
 use super::html;
 use super::kernels::Shares;
 use super::peer::Compared;
-use super::prompts::Prompt;
 use crate::engine_args::EngineArgs;
 use crate::loading::Loading;
 use crate::setup::Loaded;
@@ -50,7 +49,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(args: &EngineArgs, loaded: &Loaded, prompts: &[Prompt], plan: &Plan) -> Self {
+    pub(crate) fn new(args: &EngineArgs, loaded: &Loaded, plan: &Plan) -> Self {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         Report {
             version: 1,
@@ -62,7 +61,7 @@ impl Report {
             device: loaded.device.clone(),
             model: model::short_name(&loaded.path),
             drafter: args.drafter.clone(),
-            prompts: prompts.len(),
+            prompts: plan.prompts,
             max_tokens: plan.max_tokens,
             temperature: plan.temperature,
             rows: plan.rows.iter().map(|row| (row.name.clone(), row.about)).collect(),
@@ -75,6 +74,11 @@ impl Report {
             calibration: None,
             tree: None,
         }
+    }
+
+    /// Takes over what `plan` has come down to.
+    pub(crate) fn take(&mut self, plan: &Plan) {
+        (self.prompts, self.max_tokens) = (plan.prompts, plan.max_tokens);
     }
 
     /// Prints what is measured, and where.

@@ -59,12 +59,19 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
         trace.drafter,
         trace.machine
     );
-    let others = rows::all(&args.engine).into_iter().filter(|row| !is_recorded(row, trace.shape));
-    let others: Vec<String> = others.map(|row| row.name).collect();
-    if !others.is_empty() {
-        let (depth, width) = trace.shape;
-        println!("left out, since drafts are {depth} x {width}: {}", others.join(", "));
-    }
+    let leave_out = |why: &str, is_out: &dyn Fn(&rows::Row) -> bool| {
+        let out = rows::all(&args.engine).into_iter().filter(is_out);
+        let names: Vec<String> = out.map(|row| row.name).collect();
+        if !names.is_empty() {
+            println!("left out, since {why}: {}", names.join(", "));
+        }
+    };
+    let (depth, width) = trace.shape;
+    let shape = format!("drafts are {depth} x {width}");
+    leave_out(&shape, &|row| !is_recorded(row, trace.shape));
+    leave_out("nothing was learnt of the drafter", &|row| {
+        row.gate == CALIBRATED && trace.learnt.is_none()
+    });
     let own = ("this recording's machine", "timed beside it", trace.cost()?);
     let others = devices()?.into_iter().map(|device| (device.name, device.source, device.cost));
     for (name, source, cost) in [own].into_iter().chain(others) {
