@@ -239,7 +239,8 @@ fn run(requests: &[Request]) -> Vec<Answer> {
     }
     let answers = answers.into_values().map(|(tokens, log_probs, text, reason)| {
         let top = vec![Vec::new(); tokens.len()];
-        Answer { tokens, log_probs, top, text, reason: reason.expect("everybody ends") }
+        let reason = reason.expect("everybody ends");
+        Answer { scored: Vec::new(), tokens, log_probs, top, text, reason }
     });
     answers.collect()
 }

@@ -31,7 +31,9 @@ fn difference(episode: &Episode, run: &Run) -> Option<String> {
         };
         let same = match got.reason {
             FinishReason::Cancelled => {
-                episode.cancel[r].is_some() && want.tokens.starts_with(&got.tokens)
+                episode.cancel[r].is_some()
+                    && want.scored.starts_with(&got.scored)
+                    && want.tokens.starts_with(&got.tokens)
             }
             _ => *got == want,
         };
@@ -50,6 +52,8 @@ struct Taken {
     accepted: usize,
     wasted: usize,
     cached: usize,
+    /// Requests whose prompt was scored and that were preempted.
+    scored: usize,
 }
 
 fn check(gate: usize) {
@@ -67,12 +71,15 @@ fn check(gate: usize) {
             taken.cancelled += run.answers.values().filter(cancelled).count();
             taken.accepted += run.accepted;
             taken.wasted += run.wasted;
+            let is_scored = |r: &usize| !run.answers[r].scored.is_empty();
+            let preempted = run.ended.iter().filter(|(_, usage)| usage.preemptions > 0);
+            taken.scored += preempted.filter(|(r, _)| is_scored(r)).count();
             taken.cached += run.ended.values().filter(|usage| usage.cached_tokens > 0).count();
         }
     }
     // A test that never met a hard path would prove nothing about it.
-    let Taken { preemptions, cancelled, accepted, wasted, cached } = taken;
-    assert!(preemptions > 50 && cancelled > 100 && cached > 200, "{taken:?}");
+    let Taken { preemptions, cancelled, accepted, wasted, cached, scored } = taken;
+    assert!(preemptions > 50 && cancelled > 100 && cached > 200 && scored > 20, "{taken:?}");
     assert!(accepted > 1000 && wasted > 1000, "{taken:?}");
 }
 

@@ -296,7 +296,10 @@ fn answer(out: &Output, id: SeqId) -> Answer {
     let top = |at: std::ops::Range<usize>| {
         out.top[at].iter().map(|&(token, log_prob)| (token, log_prob.to_bits())).collect()
     };
+    let scored = out.scored.iter().filter(|scored| scored.id == id);
+    let scored = scored.map(|s| (s.token, s.log_prob.to_bits(), top(s.top.clone())));
     Answer {
+        scored: scored.collect(),
         tokens: said().map(|committed| committed.token).collect(),
         log_probs: said().map(|committed| committed.log_prob.to_bits()).collect(),
         top: said().map(|committed| top(committed.top.clone())).collect(),

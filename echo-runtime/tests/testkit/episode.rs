@@ -8,6 +8,7 @@ use echo_runtime::{Engine, FinishReason, Options, Output, Parts, Request, Stops,
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,12 +167,19 @@ pub(crate) struct Run {
 impl Run {
     fn collect(&mut self, out: &Output, ids: &[Option<SeqId>]) {
         let index = |id: SeqId| ids.iter().position(|&i| i == Some(id)).expect("a known id");
+        let listed = |top: &Range<usize>| {
+            out.top[top.clone()].iter().map(|&(t, lp)| (t, lp.to_bits())).collect()
+        };
+        for scored in &out.scored {
+            let answer = self.answer(index(scored.id));
+            assert!(answer.tokens.is_empty(), "the prompt comes before what follows");
+            answer.scored.push((scored.token, scored.log_prob.to_bits(), listed(&scored.top)));
+        }
         for committed in &out.committed {
             let answer = self.answer(index(committed.id));
             answer.tokens.push(committed.token);
             answer.log_probs.push(committed.log_prob.to_bits());
-            let top = &out.top[committed.top.clone()];
-            answer.top.push(top.iter().map(|&(t, lp)| (t, lp.to_bits())).collect());
+            answer.top.push(listed(&committed.top));
             answer.text.push_str(out.text_of(&committed.text));
         }
         for finished in &out.finished {
@@ -186,6 +194,7 @@ impl Run {
 
     fn answer(&mut self, r: usize) -> &mut Answer {
         self.answers.entry(r).or_insert_with(|| Answer {
+            scored: Vec::new(),
             tokens: Vec::new(),
             log_probs: Vec::new(),
             top: Vec::new(),
@@ -229,12 +238,14 @@ fn request(dice: &mut Dice, shared: &[Token]) -> Request {
     let draft_nodes_max = dice.pick(&[None, None, Some(0), Some(3)]);
     let draft_weight = dice.pick(&[1.0, 1.0, 0.1, 4.0]);
     let (party, priority) = (dice.pick(&[0, 0, 1]), dice.pick(&[0, 0, -1, 3]));
+    let prompt_logprobs = dice.pick(&[None, None, None, Some(0), Some(3)]);
     Request {
         sampling,
         stops,
         draft_depth_max,
         draft_nodes_max,
         draft_weight,
+        prompt_logprobs,
         party,
         priority,
         ..Request::new(prompt)

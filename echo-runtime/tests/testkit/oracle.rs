@@ -7,9 +7,14 @@ use echo_core::{SampleSpec, SampleView, Token, TokenEdit, Verdicts, Vocab};
 use echo_model::sim::SimLaw;
 use echo_runtime::{FinishReason, Request};
 
+/// A token of the prompt, the bits of its log-probability, and alternatives.
+pub(crate) type Scored = (Token, u32, Vec<(Token, u32)>);
+
 /// What a request must give.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
+    /// Nothing where the prompt is not to be scored.
+    pub(crate) scored: Vec<Scored>,
     pub(crate) tokens: Vec<Token>,
     /// Bits, so that NaN equals NaN.
     pub(crate) log_probs: Vec<u32>,
@@ -26,7 +31,30 @@ pub(crate) fn decode(
     spoilt: &[usize],
 ) -> Answer {
     let n_prompt = request.prompt.len();
-    decode_by(request, context_max, spoilt, |tokens| next(law, request, tokens, n_prompt))
+    let next = |tokens: &[Token]| next(law, request, tokens, n_prompt);
+    Answer { scored: score(law, request), ..decode_by(request, context_max, spoilt, next) }
+}
+
+/// What `law` makes of each token of the prompt but the first.
+fn score(law: SimLaw, request: &Request) -> Vec<Scored> {
+    let of = |at: usize, alternatives: u32| {
+        let (before, token) = (&request.prompt[..at], request.prompt[at]);
+        let mut logits = vec![0.0; law.vocab];
+        law.logits(law.digest(before), &mut logits);
+        // Whatever is drawn has its log-probability by the unedited law.
+        let sure = TokenEdit { token, bias: f32::MAX, repetition: 1.0, penalty: 0.0 };
+        let logprobs = Some(alternatives);
+        let spec = SampleSpec { edits: (0, 1), logprobs, ..SampleSpec::GREEDY };
+        let verdicts = sampled(&logits, spec, &[sure]);
+        assert_eq!(verdicts.token[0], token);
+        (token, verdicts.log_prob[0].to_bits(), top_of(&verdicts))
+    };
+    let listed = request.prompt_logprobs.into_iter();
+    listed.flat_map(|n| (1..request.prompt.len()).map(move |at| of(at, n))).collect()
+}
+
+fn top_of(verdicts: &Verdicts) -> Vec<(Token, u32)> {
+    verdicts.top_of(0).iter().map(|&(token, log_prob)| (token, log_prob.to_bits())).collect()
 }
 
 /// Decodes `request` by whatever `next` says to the tokens so far.
@@ -48,7 +76,7 @@ pub(crate) fn decode_by(
         let token = verdicts.token[0];
         tokens.push(token);
         log_probs.push(verdicts.log_prob[0].to_bits());
-        top.push(verdicts.top_of(0).iter().map(|&(t, lp)| (t, lp.to_bits())).collect());
+        top.push(top_of(&verdicts));
         let n_out = tokens.len() - n_prompt;
         let stops = &request.stops;
         let may_stop = n_out > stops.min_tokens;
@@ -66,7 +94,8 @@ pub(crate) fn decode_by(
         }
     };
     let text = String::from_utf8_lossy(&bytes[..text_len]).into_owned();
-    Answer { tokens: tokens.split_off(n_prompt), log_probs, top, text, reason }
+    let tokens = tokens.split_off(n_prompt);
+    Answer { scored: Vec::new(), tokens, log_probs, top, text, reason }
 }
 
 /// Where the text is cut if a stop string is complete within the bytes after `before`.
@@ -114,9 +143,14 @@ fn next(law: SimLaw, request: &Request, tokens: &[Token], n_prompt: usize) -> Ve
         path_edits: (0, 0),
         logprobs: sampling.logprobs,
     };
+    sampled(&logits, spec, &edits)
+}
+
+/// One row through the law.
+fn sampled(logits: &[f32], spec: SampleSpec, edits: &[TokenEdit]) -> Verdicts {
     let mut verdicts = Verdicts::with_capacity(1, 3);
     verdicts.reset(1);
-    let sample = SampleView { specs: &[spec], edits: &edits };
-    sample_row(&logits, sample, 0, &mut Scratch::default(), &mut verdicts);
+    let sample = SampleView { specs: &[spec], edits };
+    sample_row(logits, sample, 0, &mut Scratch::default(), &mut verdicts);
     verdicts
 }
