@@ -40,7 +40,7 @@ const POLICIES: [Policy; 4] = [
     (
         "topn",
         || Box::new(Fixed::new(FixedParams { tau: 0.05 }).expect("in range")),
-        || Box::new(TopN::new(TopNParams { n: 16 })),
+        || Box::new(TopN::new(TopNParams { n: 8 })),
         5,
         4,
         false,
@@ -101,7 +101,7 @@ fn load() -> Option<Model> {
     };
     let requests: Vec<Request> =
         PROMPTS.lines().enumerate().filter(|(i, _)| i % 5 < 4).map(request).collect();
-    let limits = Limits { tree_max: 16, kv_slots: 12_000, ..Limits::usual(16, 1024) };
+    let limits = Limits { tree_max: 8, kv_slots: 12_000, ..Limits::usual(16, 1024) };
     let limits = Limits { depth_max: 8, ..limits };
     let kernels: Arc<dyn Kernels> = Arc::new(CpuKernels::new(CpuOptions::default()));
     let mut target =
