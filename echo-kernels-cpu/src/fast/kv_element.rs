@@ -10,6 +10,9 @@ use half::f16;
 /// Functions run on a processor with the instruction set of `S`; `load` and `store` need sixteen
 /// elements behind the pointer.
 pub(super) trait KvElement: Pod + Send + Sync {
+    /// Whether to load is to convert, which costs more than a product.
+    const CONVERTS: bool;
+
     unsafe fn load<S: Simd>(from: *const Self) -> S::V;
     unsafe fn store<S: Simd>(to: *mut Self, v: S::V);
 
@@ -26,6 +29,8 @@ pub(super) trait KvElement: Pod + Send + Sync {
 }
 
 impl KvElement for f32 {
+    const CONVERTS: bool = false;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(from: *const f32) -> S::V {
         // SAFETY: handed on to the caller.
@@ -40,6 +45,8 @@ impl KvElement for f32 {
 }
 
 impl KvElement for f16 {
+    const CONVERTS: bool = true;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(from: *const f16) -> S::V {
         // SAFETY: handed on to the caller.

@@ -14,7 +14,9 @@
 
 mod items;
 mod kernel;
+mod keys;
 mod sums;
+mod values;
 
 use super::Fast;
 use super::kv_element::KvElement;

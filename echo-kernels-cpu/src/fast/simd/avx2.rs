@@ -22,6 +22,7 @@ impl Simd for Avx2 {
     type V = V;
 
     const ABREAST: usize = 2;
+    const HALVES_ARE_DEAR: bool = true;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> V {

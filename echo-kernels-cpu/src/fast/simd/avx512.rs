@@ -20,6 +20,7 @@ impl Simd for Avx512 {
     type V = __m512;
 
     const ABREAST: usize = 4;
+    const HALVES_ARE_DEAR: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

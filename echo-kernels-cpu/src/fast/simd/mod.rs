@@ -30,6 +30,8 @@ pub(super) trait Simd: Copy {
 
     /// Vectors of sums that four rows side by side can keep in registers, at least.
     const ABREAST: usize;
+    /// Whether to load halves costs more than to store and load floats.
+    const HALVES_ARE_DEAR: bool;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;

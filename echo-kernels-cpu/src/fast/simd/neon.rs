@@ -23,6 +23,7 @@ impl Simd for Neon {
     type V = V;
 
     const ABREAST: usize = 1;
+    const HALVES_ARE_DEAR: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> V {

@@ -24,6 +24,7 @@ impl Simd for Portable {
     type V = V;
 
     const ABREAST: usize = 1;
+    const HALVES_ARE_DEAR: bool = true;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> V {

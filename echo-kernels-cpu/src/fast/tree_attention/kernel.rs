@@ -4,22 +4,21 @@
 //! so far, so it is the same number whether it is absorbed at once or kept for later.
 
 use super::LEN;
+use super::keys::score;
 use super::sums::Places;
+use super::values::{SIDE_BY_SIDE, gather_all};
 use crate::fast::kv_element::KvElement;
-use crate::fast::simd::{LANES, Parts, Simd, exp, max, versions};
+use crate::fast::simd::{LANES, Simd, exp, max, versions};
 use crate::line::LINE;
 use crate::linear::Isa;
 use echo_core::Slot;
 
-/// Query heads that share each load of a value: as many chains of additions as hide each other's
-/// latency.
-const SIDE_BY_SIDE: usize = 4;
 /// Query heads whose weights are kept between the keys and the values of a block, so that both
 /// stay in the first-level cache while they are used.
-const TOGETHER: usize = 12;
+pub(super) const TOGETHER: usize = 12;
 
 /// The scores of [`TOGETHER`] query heads, and then their weights.
-type Weights = [[f32; LEN]; TOGETHER];
+pub(super) type Weights = [[f32; LEN]; TOGETHER];
 
 /// The keys and values of one key head.
 #[derive(Clone, Copy)]
@@ -74,13 +73,13 @@ pub(super) fn attend<T: KvElement>(
 }
 
 /// Query heads and the positions they meet, checked by [`attend`].
-struct Block<'a, T> {
-    cache: Cache<'a, T>,
-    padded: usize,
-    slots: &'a [Slot],
-    ahead: Ahead<'a>,
-    query: &'a [f32],
-    places: Places<'a>,
+pub(super) struct Block<'a, T> {
+    pub(super) cache: Cache<'a, T>,
+    pub(super) padded: usize,
+    pub(super) slots: &'a [Slot],
+    pub(super) ahead: Ahead<'a>,
+    pub(super) query: &'a [f32],
+    pub(super) places: Places<'a>,
 }
 
 versions!(attend_on<T: KvElement> = attend_all(block: Block<'_, T>));
@@ -125,75 +124,6 @@ unsafe fn attend_dim<S: Simd, T: KvElement, const WHOLE: usize>(mut block: Block
     }
 }
 
-/// Fills the scores of query heads from `first` on; what lies beyond the positions means nothing.
-///
-/// Safety: as [`attend_dim`], and there are as many query heads as `scores`.
-#[inline(always)]
-unsafe fn score<S: Simd, T: KvElement, const WHOLE: usize>(
-    block: &Block<'_, T>,
-    first: usize,
-    scores: &mut [[f32; LEN]],
-) {
-    let Block { cache, padded, .. } = *block;
-    for (v, slots) in block.slots.chunks(LANES).enumerate() {
-        // SAFETY: asking for memory ahead touches none; the rest is handed on to the caller.
-        unsafe {
-            if first == 0 {
-                let wanted = Ahead { slots, first: cache.first };
-                ask::<S, T>(cache, cache.values, wanted);
-            }
-            for (q, scores) in scores.iter_mut().enumerate() {
-                let query = block.query.as_ptr().add((first + q) * padded);
-                let sums = S::sums(&Products::<T, WHOLE> { cache, query, slots });
-                S::store(scores.as_mut_ptr().add(v * LANES), sums);
-            }
-        }
-    }
-}
-
-/// Asks for keys or values ahead of their use.
-#[inline(always)]
-fn ask<S: Simd, T: Copy>(cache: Cache<'_, T>, of: &[T], wanted: Ahead<'_>) {
-    for &slot in wanted.slots {
-        let start = of.as_ptr().wrapping_add(slot as usize * cache.stride + wanted.first);
-        for col in (0..cache.dim).step_by(LINE / size_of::<T>()) {
-            S::prefetch(start.wrapping_add(col).cast());
-        }
-    }
-}
-
-/// A query and sixteen keys: part `i` is their product lane by lane, vectors ascending, for the
-/// `i`-th of the slots; the last stands in for those beyond it.
-struct Products<'a, T, const WHOLE: usize> {
-    cache: Cache<'a, T>,
-    query: *const f32,
-    slots: &'a [Slot],
-}
-
-impl<S: Simd, T: KvElement, const WHOLE: usize> Parts<S> for Products<'_, T, WHOLE> {
-    #[inline(always)]
-    unsafe fn part(&self, i: usize) -> S::V {
-        let Cache { stride, first, dim, .. } = self.cache;
-        let slot = self.slots[i.min(self.slots.len() - 1)] as usize;
-        let whole = if WHOLE > 0 { WHOLE } else { dim / LANES };
-        // SAFETY: the slot lies in the cache and a key within it; a query is padded to vectors.
-        unsafe {
-            let key = self.cache.keys.as_ptr().add(slot * stride + first);
-            let mut sum = S::splat(0.0);
-            for c in 0..whole {
-                let (q, k) = (S::load(self.query.add(c * LANES)), T::load::<S>(key.add(c * LANES)));
-                sum = if c == 0 { S::mul(q, k) } else { S::fma(q, k, sum) };
-            }
-            if WHOLE == 0 && !dim.is_multiple_of(LANES) {
-                let q = S::load(self.query.add(whole * LANES));
-                let k = T::load_part::<S>(key.add(whole * LANES), dim % LANES);
-                sum = S::fma(q, k, sum);
-            }
-            sum
-        }
-    }
-}
-
 /// Turns the scores of `len` positions into weights relative to the largest, zero beyond; gives the
 /// largest, and the sum of the weights by lane.
 ///
@@ -222,81 +152,13 @@ unsafe fn soften<S: Simd>(scores: &mut [f32; LEN], len: usize) -> (f32, S::V) {
     }
 }
 
-/// Lets the totals of query heads `first + q..first + q + Q` absorb the weighted values.
-///
-/// Safety: as [`attend_dim`], and there are such query heads.
+/// Asks for keys or values ahead of their use.
 #[inline(always)]
-unsafe fn gather_all<S: Simd, T: KvElement, const Q: usize>(
-    block: &mut Block<'_, T>,
-    first: usize,
-    q: usize,
-    weights: &Weights,
-    shares: &[(f32, f32); TOGETHER],
-) {
-    let whole = block.cache.dim / LANES * LANES;
-    let mut col = 0;
-    if first + q == 0 {
-        ask::<S, T>(block.cache, block.cache.keys, block.ahead);
-    }
-    // SAFETY: handed on to the caller; the columns lie within a padded query.
-    unsafe {
-        while S::ABREAST >= 4 && col + 4 * LANES <= whole {
-            gather::<S, T, Q, 4, true>(block, first, q, weights, shares, col);
-            col += 4 * LANES;
-        }
-        while col + 2 * LANES <= whole {
-            gather::<S, T, Q, 2, true>(block, first, q, weights, shares, col);
-            col += 2 * LANES;
-        }
-        if col < whole {
-            gather::<S, T, Q, 1, true>(block, first, q, weights, shares, col);
-        }
-        if whole < block.padded {
-            gather::<S, T, Q, 1, false>(block, first, q, weights, shares, whole);
-        }
-    }
-}
-
-/// Sums the weighted values, positions ascending, for `C` vectors from column `col`, and lets the
-/// totals of `Q` query heads absorb them.
-///
-/// Safety: as [`gather_all`]; `C` vectors from `col` on lie in a padded query, and if `WHOLE` in a
-/// value.
-#[inline(always)]
-unsafe fn gather<S: Simd, T: KvElement, const Q: usize, const C: usize, const WHOLE: bool>(
-    block: &mut Block<'_, T>,
-    first: usize,
-    q: usize,
-    weights: &Weights,
-    shares: &[(f32, f32); TOGETHER],
-    col: usize,
-) {
-    // SAFETY: handed on to the caller.
-    unsafe {
-        let Cache { stride, dim, .. } = block.cache;
-        let values = block.cache.values.as_ptr().add(block.cache.first + col);
-        let weights = weights.as_ptr().add(q);
-        let mut sums = [[S::splat(0.0); C]; Q];
-        for (j, &slot) in block.slots.iter().enumerate() {
-            let value = values.add(slot as usize * stride);
-            for c in 0..C {
-                let value = if WHOLE {
-                    T::load::<S>(value.add(c * LANES))
-                } else {
-                    T::load_part::<S>(value, dim - col)
-                };
-                for i in 0..Q {
-                    let weight = S::splat((*weights.add(i))[j]);
-                    sums[i][c] = S::fma(weight, value, sums[i][c]);
-                }
-            }
-        }
-        for i in 0..Q {
-            for c in 0..C {
-                let at = (first + q + i) * block.padded + col + c * LANES;
-                let total = block.places.total[at..at + LANES].as_mut_ptr();
-                super::sums::absorb::<S>(total, sums[i][c], shares[q + i]);
-            }
+pub(super) fn ask<S: Simd, T: Copy>(cache: Cache<'_, T>, of: &[T], wanted: Ahead<'_>) {
+    for &slot in wanted.slots {
+        let start = of.as_ptr().wrapping_add(slot as usize * cache.stride + wanted.first);
+        for col in (0..cache.dim).step_by(LINE / size_of::<T>()) {
+            S::prefetch(start.wrapping_add(col).cast());
         }
     }
 }
