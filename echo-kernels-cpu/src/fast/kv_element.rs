@@ -10,7 +10,7 @@ use half::f16;
 /// Functions run on a processor with the instruction set of `S`; `load` and `store` need sixteen
 /// elements behind the pointer.
 pub(super) trait KvElement: Pod + Send + Sync {
-    /// Whether to load is to convert, which costs more than a product.
+    /// Whether to load it is to convert it.
     const CONVERTS: bool;
 
     unsafe fn load<S: Simd>(from: *const Self) -> S::V;
