@@ -180,7 +180,7 @@ fn prepare(kernels: &dyn Kernels) -> Result<Rows<'_>, DeviceError> {
                 scene.sequence(position, 1);
                 rows.push(scene.rows() - 1);
             }
-            debug_assert!(rows[i] >= i);
+            assert!(rows[i] >= i);
         }
         chosen.rows = scene.rows();
         chosen.data.resize((scene.rows() + 2) * chosen.area.stride, GUARD);

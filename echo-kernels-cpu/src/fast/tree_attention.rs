@@ -216,7 +216,7 @@ impl<T: KvElement> Attention<'_, T> {
             let out = unsafe { self.out.columns_mut(row, 0, n_q * dim) };
             for (h, out) in out.chunks_exact_mut(dim).enumerate() {
                 let (head, g) = (h / group, h % group);
-                debug_assert!(head < n_kv);
+                assert!(head < n_kv);
                 sums.finish(self.isa, (head * n_rows + r) * group + g, out);
             }
         }
